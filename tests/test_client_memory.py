@@ -84,7 +84,7 @@ async def test_turns_go_in_order_and_a_waiter_that_leaves_holds_up_nobody() -> N
     assert went == [0, 2, 3]
 
 
-async def test_who_is_slow_to_arrive_keeps_nobody_out() -> None:
+async def test_slow_requests_keep_no_other_out() -> None:
     turns = Turns(1)
     turn = await turns.enter()
     turn.leave_after(0.01)
@@ -111,7 +111,7 @@ def photo(handle: str, number: int, **fields: object) -> executions_pb2.ExecuteR
     return asked
 
 
-async def test_of_an_answered_photo_only_the_answer_is_kept(house: Harness, server: OllamaServer) -> None:
+async def test_an_answered_photo_is_not_kept_in_memory(house: Harness, server: OllamaServer) -> None:
     memory, handle = house.executions.memory, house.hook(server)
     for number in range(3):
         fields = {"session_id": await house.session()} if number else {}

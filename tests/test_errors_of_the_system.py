@@ -22,7 +22,7 @@ from oblixd.errors import InternalError, from_exception
         (OSError(errno.ENOSPC, "No space left on device"), "DISK_FULL"),
     ],
 )
-def test_what_is_used_up_is_named(problem: Exception, reason: str) -> None:
+def test_an_exhausted_resource_is_named(problem: Exception, reason: str) -> None:
     assert from_exception(problem).reason == reason
 
 

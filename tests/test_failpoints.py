@@ -34,7 +34,7 @@ def test_it_is_off_unless_the_environment_asks() -> None:
 
 
 @pytest.mark.parametrize("text", ["nowhere=kill@1", "commit.before=explode@1", "commit.before=kill", "x"])
-def test_what_is_no_plan_is_refused_with_what_there_is(text: str) -> None:
+def test_a_malformed_plan_is_refused_with_the_known_points(text: str) -> None:
     with pytest.raises(ValueError, match=r"commit.before.*kill"):
         Failpoints(text)
 

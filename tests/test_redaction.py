@@ -55,7 +55,7 @@ def test_no_more_of_a_piece_is_left_than_says_nothing(start: int, end: int, befo
 
 
 @given(st.text(max_size=200))
-def test_what_holds_no_secret_stays(text: str) -> None:
+def test_text_without_secrets_is_unchanged(text: str) -> None:
     secrets = Secrets()
     secrets.learn("another-secret-key", "short")
     assert secrets.hide(text) == text

@@ -58,7 +58,7 @@ A, B = body("m:a", 0), body("m:b", 0)
         ([append(1, "m:a"), operation(2, "delete message", TOLD, **DELETE)], user_messages()),
     ],
 )
-def test_what_may_be_is_taken(history: list[Operation], store: dict[str, Kept]) -> None:
+def test_allowed_histories_are_accepted(history: list[Operation], store: dict[str, Kept]) -> None:
     assert list(Model(history).violations(store)) == []
 
 
@@ -88,7 +88,7 @@ def test_what_may_be_is_taken(history: list[Operation], store: dict[str, Kept]) 
         ),
     ],
 )
-def test_what_may_not_be_is_named(history: list[Operation], store: dict[str, Kept], said: str) -> None:
+def test_impossible_histories_are_named(history: list[Operation], store: dict[str, Kept], said: str) -> None:
     assert [line for line in Model(history).violations(store) if said in line]
 
 

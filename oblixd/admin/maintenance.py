@@ -12,11 +12,11 @@ from pathlib import Path
 
 from oblixd.app.lock import AlreadyRunningError, Lock
 from oblixd.app.paths import Paths
-from oblixd.sessions.backup import make_another
 from oblixd.sessions.fsck import Problem
 from oblixd.sessions.fsck import problems as in_sessions
 from oblixd.sessions.salvaging import Salvage
 from oblixd.sessions.salvaging import salvage as in_place
+from oblixd.sessions.storage.changes import forget_store_id
 from oblixd.store.datafile.forked_reader import ForkedReader
 from oblixd.store.directory_lock import DirectoryLock
 from oblixd.store.inspection import DATA_FILE, problems_in_pages
@@ -131,7 +131,7 @@ def restore(paths: Paths, backup: Path, *, force: bool) -> int:
             return DAMAGED
         kept = backup_path(paths, "before-restore")
         claim.mark()
-        was_there = put_in_place(backup, size, paths.store, kept, make_another)
+        was_there = put_in_place(backup, size, paths.store, kept, forget_store_id)
     _say(f"The store in {paths.store} is now what {backup} holds.")
     if was_there:
         _say(f"What was there before is in {kept}.")

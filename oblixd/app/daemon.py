@@ -29,7 +29,7 @@ from oblixd.config.schema import Config
 from oblixd.errors import DataLossError, FailedPreconditionError, OblixdError
 from oblixd.execution import Executions
 from oblixd.execution.execution import Execution
-from oblixd.http import HttpListener, ModelNames
+from oblixd.http import HttpListener, HttpServices, ModelNames
 from oblixd.models.base import Location
 from oblixd.models.embedded.connection import EmbeddedModels
 from oblixd.models.http import client
@@ -305,19 +305,18 @@ class Daemon:
     ) -> EndpointServicer:
         settings = wiring.http(self._config)
         tokens = self._tokens
-        names = ModelNames(lambda: registry.resolve(()), policies.names, settings.aliases)
-        listener = HttpListener(
-            settings,
+        services = HttpServices(
             tokens,
-            limits=limits,
-            executions=executions,
-            names=names,
+            limits,
+            executions,
+            names=ModelNames(lambda: registry.resolve(()), policies.names, settings.aliases),
             embedding_names=ModelNames(
                 lambda: registry.resolve_embedding(()), policies.names, settings.aliases
             ),
             sessions=sessions,
             metrics=metrics.text,
         )
+        listener = HttpListener(settings, services)
         cleanup.push_async_callback(listener.close)
         if self._config.http.enabled:
             await self._open_endpoint(listener)

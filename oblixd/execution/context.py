@@ -102,36 +102,24 @@ async def build(
 
     Raises ModelError CONTEXT_OVERFLOW with the numbers where the system message and
     the input alone do not fit, and where something would be left out and `refuse` says
-    that nothing may be. `left_out`: messages that are treated as marked, by their sequence
-    numbers. `most`: tokens that it may have at most, whatever the window is.
+    that nothing may be. `exclusions`: messages that are treated as marked, by their sequences.
+    `most`: tokens that it may have at most, whatever the window is.
     """
-    reader = HistoryReader(
-        inputs.history(),
-        inputs.history_count,
-        include_excluded=inputs.include_excluded,
-        exclusions=exclusions,
-    )
-    turn = OpenTurn.read(reader, inputs.messages)
-    head, given = inputs.head, inputs.messages
+    count, include = inputs.history_count, inputs.include_excluded
+    reader = HistoryReader(inputs.history(), count, include_excluded=include, exclusions=exclusions)
+    turn, head = OpenTurn.read(reader, inputs.messages), inputs.head
     tools = estimate_tools(inputs.tools)
-    fixed = tools + sum([*await counter.measure([*head, *given]), *await measure(turn.fixed_items, counter)])
+    counts = await counter.measure([*head, *inputs.messages])
+    fixed = tools + sum([*counts, *await measure(turn.fixed_items, counter)])
     if window is not None and fixed * (1.0 if counter.is_counted else CERTAIN_SHARE) >= window:
         raise _too_long(fixed, window, turn)
-    room = None if window is None else max(0, window - fixed - _answer_room(inputs, window))
-    if most is not None:
-        room = max(0, most - fixed) if room is None else max(0, min(room, most - fixed))
-    history = await History.read(reader, turn, counter, room)
+    history = await History.read(reader, turn, counter, _history_room(inputs, fixed, window, most))
     if refuse and history.omitted_count and window is not None:
         needed = fixed + history.kept_tokens + history.omitted_tokens + _answer_room(inputs, window)
         raise _may_not_omit(needed, window, history.omitted_count)
-    messages = [*head, *(item.message for item in history.items), *given]
-    plain = [
-        *map(plain_message, head),
-        *(item.chat_message for item in history.items),
-        *map(plain_message, given),
-    ]
+    chat = _chat_request(inputs, head, history)
     report = executions_pb2.ContextReport(
-        sent_messages=len(messages),
+        sent_messages=len(chat.messages),
         omitted_messages=history.omitted_count,
         omitted_tokens=history.omitted_tokens,
         sent_tokens=fixed + history.kept_tokens,
@@ -139,15 +127,33 @@ async def build(
         excluded=reader.exclusions,
         excluded_messages=reader.excluded_count,
     )
-    chat = ChatRequest(
-        messages,
+    return BuiltContext(chat, report)
+
+
+def _history_room(inputs: ContextInput, fixed: int, window: int | None, most: int | None) -> int | None:
+    """Return the tokens that the history may have beside what is fixed. None: as many as there are."""
+    limits = [most - fixed] if most is not None else []
+    if window is not None:
+        limits.append(window - fixed - _answer_room(inputs, window))
+    return max(0, min(limits)) if limits else None
+
+
+def _chat_request(
+    inputs: ContextInput, head: Sequence[messages_pb2.Message], history: History
+) -> ChatRequest:
+    given = inputs.messages
+    return ChatRequest(
+        [*head, *(item.message for item in history.items), *given],
         inputs.options,
         inputs.tools,
         inputs.tool_choice,
         is_local_only=inputs.is_local_only,
-        plain_messages=plain,
+        plain_messages=[
+            *map(plain_message, head),
+            *(item.chat_message for item in history.items),
+            *map(plain_message, given),
+        ],
     )
-    return BuiltContext(chat, report)
 
 
 def fits(inputs: ContextInput, needed: int, window: int | None) -> bool:

@@ -6,6 +6,6 @@ answers and knows no network; `exchange` runs one prompt for one request; `guard
 
 from oblixd.http.listener import HttpListener
 from oblixd.http.names import ModelNames
-from oblixd.http.settings import HttpSettings
+from oblixd.http.settings import HttpServices, HttpSettings
 
-__all__ = ["HttpListener", "HttpSettings", "ModelNames"]
+__all__ = ["HttpListener", "HttpServices", "HttpSettings", "ModelNames"]

@@ -16,14 +16,14 @@ from aiohttp import web
 from oblix.v1 import executions_pb2
 
 from oblixd import __version__
-from oblixd.access import ClientLimits, ListenAddress, Scope, TokenStore, check_scope, load_certificate
+from oblixd.access import ListenAddress, Scope, check_scope, load_certificate
 from oblixd.errors import (
     FailedPreconditionError,
     NotFoundError,
     UnavailableError,
     invalid_argument,
 )
-from oblixd.execution import ClientInfo, Executions
+from oblixd.execution import ClientInfo
 from oblixd.http.body import Body, parse
 from oblixd.http.catalog import Catalog
 from oblixd.http.connections import ConnectionGate
@@ -36,10 +36,8 @@ from oblixd.http.dialects.responses import Responses
 from oblixd.http.exchange import Exchange, JsonResponse, Streams, left_out_header
 from oblixd.http.failures import failure_of
 from oblixd.http.guard import Guard, Visitor
-from oblixd.http.names import ModelNames
 from oblixd.http.prompt import Dialect, put_question_last
-from oblixd.http.settings import HttpSettings
-from oblixd.sessions import Sessions
+from oblixd.http.settings import HttpServices, HttpSettings
 
 logger = logging.getLogger(__name__)
 
@@ -58,31 +56,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class HttpEndpoint:
     """Serves until closed. Everything here runs in the daemon's loop."""
 
-    def __init__(
-        self,
-        settings: HttpSettings,
-        tokens: TokenStore,
-        executions: Executions,
-        *,
-        limits: ClientLimits,
-        names: ModelNames,
-        embedding_names: ModelNames,
-        sessions: Sessions,
-        metrics: Callable[[], str],
-    ) -> None:
-        """`metrics` gives what `/metrics` shows."""
+    def __init__(self, settings: HttpSettings, services: HttpServices) -> None:
         self._settings = settings
-        self._limits = limits
-        self._executions = executions
-        self._names = names
-        self._metrics = metrics
-        self._embedding_names = embedding_names
-        self._catalog = Catalog(names, embedding_names)
-        self._conversations = Conversations(sessions, recognises=settings.record == "auto")
-        self._streams = Streams(executions.execute, executions.model_of)
+        self._limits = services.limits
+        self._executions = services.executions
+        self._names = services.names
+        self._metrics = services.metrics
+        self._embedding_names = services.embedding_names
+        self._catalog = Catalog(services.names, services.embedding_names)
+        self._conversations = Conversations(services.sessions, recognises=settings.record == "auto")
+        self._streams = Streams(services.executions.execute, services.executions.model_of)
         open_paths = {"/health"} | (set(_OLLAMA_PATHS) if settings.ollama_without_token else set())
         self._guard = Guard(
-            tokens,
+            services.tokens,
             origins=settings.origins,
             open_paths=open_paths,
             # A page that rebinds its name to this machine has no certificate for it.

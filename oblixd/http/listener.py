@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from oblixd.access import ClientLimits, TokenStore
 from oblixd.errors import FailedPreconditionError
-from oblixd.execution import Executions
-from oblixd.http.names import ModelNames
-from oblixd.http.settings import HttpSettings
+from oblixd.http.settings import HttpServices, HttpSettings
 from oblixd.models.http import loops
-from oblixd.sessions import Sessions
 
 if TYPE_CHECKING:
     from oblixd.http.endpoint import HttpEndpoint
@@ -25,27 +20,9 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - it needs TLS
 class HttpListener:
     """Opens and closes the endpoint while the daemon runs."""
 
-    def __init__(
-        self,
-        settings: HttpSettings,
-        tokens: TokenStore,
-        *,
-        limits: ClientLimits,
-        executions: Executions,
-        names: ModelNames,
-        embedding_names: ModelNames,
-        sessions: Sessions,
-        metrics: Callable[[], str],
-    ) -> None:
-        """`metrics` gives what `/metrics` shows."""
+    def __init__(self, settings: HttpSettings, services: HttpServices) -> None:
         self._settings = settings
-        self._tokens = tokens
-        self._limits = limits
-        self._executions = executions
-        self._names = names
-        self._embedding_names = embedding_names
-        self._sessions = sessions
-        self._metrics = metrics
+        self._services = services
         self._endpoint: HttpEndpoint | None = None
         self._changing = asyncio.Lock()
 
@@ -92,16 +69,7 @@ class HttpListener:
         from oblixd.http.endpoint import HttpEndpoint  # noqa: PLC0415
 
         settings = replace(self._settings, address=replace(self._settings.address, port=port))
-        endpoint = HttpEndpoint(
-            settings,
-            self._tokens,
-            self._executions,
-            limits=self._limits,
-            names=self._names,
-            embedding_names=self._embedding_names,
-            sessions=self._sessions,
-            metrics=self._metrics,
-        )
+        endpoint = HttpEndpoint(settings, self._services)
         await endpoint.start()
         loops.listening(settings.address.host, endpoint.port)
         return endpoint

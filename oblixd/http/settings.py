@@ -1,12 +1,15 @@
-"""Where and how the HTTP endpoint serves."""
+"""Where and how the HTTP endpoint serves, and with what."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from oblixd.access import ListenAddress
+from oblixd.access import ClientLimits, ListenAddress, TokenStore
+from oblixd.execution import Executions
+from oblixd.http.names import ModelNames
+from oblixd.sessions import Sessions
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 62549
@@ -27,3 +30,19 @@ class HttpSettings:
     """Whether conversations are recorded that name no session."""
     ollama_without_token: bool = False
     """Whether clients of Ollama's API, which send no token, are let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpServices:
+    """The parts of the daemon that the endpoint serves with."""
+
+    tokens: TokenStore
+    limits: ClientLimits
+    executions: Executions
+    names: ModelNames
+    """The names of the models that answer prompts."""
+    embedding_names: ModelNames
+    """The names of the models that embed texts."""
+    sessions: Sessions
+    metrics: Callable[[], str]
+    """Returns what `/metrics` shows."""

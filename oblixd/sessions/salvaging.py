@@ -129,7 +129,7 @@ class _Mender:
         self._index_requests()
         self._count_labels()
         self._continue_numbers()
-        # What somebody noted of this store, by revision, may not hold any more (see `backup.make_another`).
+        # What somebody noted of this store, by revision, may not hold any more (see `forget_store_id`).
         self._table("counters").delete(self._txn, STORE_ID)
         return gone
 

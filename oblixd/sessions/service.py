@@ -29,7 +29,6 @@ from oblix.v1.sessions_pb2 import (
 
 from oblixd.errors import DataLossError
 from oblixd.sessions import deletion, listing, retention
-from oblixd.sessions.backup import backup
 from oblixd.sessions.builder import copy, merge
 from oblixd.sessions.crud import apply, check_paths, create
 from oblixd.sessions.deletion import sweep_leftovers
@@ -44,7 +43,7 @@ from oblixd.sessions.storage.messages import new_records, recorded_messages
 from oblixd.sessions.storage.request_table import RecordedTurn
 from oblixd.sessions.storage.retention_rules import DEFAULT, RetentionConfig
 from oblixd.sessions.storage.tails import Placed, Tails
-from oblixd.sessions.transfer import export_sessions, import_sessions
+from oblixd.sessions.transfer import backup, export_sessions, import_sessions
 from oblixd.sessions.turns import Turn, begin, cut_off_turns, interrupt, recorded_turn
 from oblixd.sessions.validation import check_messages
 from oblixd.sessions.watch import Watches

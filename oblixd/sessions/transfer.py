@@ -1,17 +1,20 @@
-"""Imports: sessions as they come in, each kept whole or not at all.
+"""Imports, exports and backups of sessions.
 
-Exports: sessions as they stand, one after another.
+An import takes each session whole or not at all, an export writes them one after another, and a backup
+is the whole store as it is at one moment, as the pieces of a file.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
 from oblix.v1 import messages_pb2, sessions_pb2
 from oblix.v1.messages_pb2 import Message
+from oblix.v1.sessions_pb2 import BackupStoreResponse
 
 from oblixd.errors import AlreadyExistsError, InvalidArgumentError, invalid_field
 from oblixd.sessions.builder import SessionBuilder
@@ -35,6 +38,7 @@ from oblixd.sessions.validation import (
     check_title,
     is_empty_time,
 )
+from oblixd.store import Store
 from oblixd.store.v1 import records_pb2 as records
 
 Refusal = InvalidArgumentError | AlreadyExistsError
@@ -334,3 +338,13 @@ def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
         batch.append(message)
         room -= size
     yield batch
+
+
+async def backup(store: Store) -> AsyncGenerator[BackupStoreResponse, None]:
+    """See `Sessions.backup`."""
+    copy = await store.backup()
+    size = copy.size
+    async with aclosing(copy.pieces()) as pieces:
+        async for piece in pieces:
+            yield BackupStoreResponse(data=piece, estimated_size=size)
+            size = 0

@@ -76,7 +76,7 @@ def test_a_conversation_that_goes_on_is_one_session(run: Run, oblix_daemon: Priv
         assert (session.title, session.metadata["program"]) == ("Why blue?", "llm")
 
 
-def test_what_another_model_said_is_there_too(run: Run, oblix_daemon: PrivateDaemon) -> None:
+def test_answers_of_other_models_are_in_the_conversation(run: Run, oblix_daemon: PrivateDaemon) -> None:
     oblix_daemon.script("One.", "Two.", "Three.")
     run("-m", "oblix:auto", "-o", "record", "0", "First?")
     assert session_texts(oblix_daemon) == {}
@@ -99,7 +99,7 @@ def test_a_failed_turn_is_no_other_conversation(run: Run, oblix_daemon: PrivateD
     assert len(session_texts(oblix_daemon)) == 1
 
 
-def test_what_llm_does_not_log_is_not_recorded(run: Run, oblix_daemon: PrivateDaemon) -> None:
+def test_a_prompt_that_llm_does_not_log_is_not_recorded(run: Run, oblix_daemon: PrivateDaemon) -> None:
     assert run("-m", "oblix:auto", "--no-log", "A secret").returncode == 0
     run("logs", "off")
     assert run("-m", "oblix:cheapest", "A secret").returncode == 0

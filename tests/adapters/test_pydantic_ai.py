@@ -45,7 +45,7 @@ async def test_an_agent_answers_calls_tools_and_remembers(oblix_daemon: PrivateD
         assert [hit.role for hit in hits] == ["assistant"]
 
 
-async def test_text_streams(oblix_daemon: PrivateDaemon) -> None:
+async def test_an_answer_is_streamed_as_text(oblix_daemon: PrivateDaemon) -> None:
     from oblix.adapters.pydantic_ai import OblixModel
 
     oblix_daemon.script("One two three.")

@@ -69,7 +69,7 @@ def test_each_installer_brings_it_to_the_users_place(
     assert paths.engine.stat().st_mode & 0o077 == 0
 
 
-def test_what_can_not_be_had_is_told(index: Path) -> None:
+def test_a_failed_installation_is_reported(index: Path) -> None:
     with pytest.raises(FailedPreconditionError, match="could not be installed"):
         engine._install(Paths.find(os.environ).engine, "oblix-there-is-no-such-package")
 
@@ -81,7 +81,7 @@ def test_a_python_without_any_installer_is_told(monkeypatch: pytest.MonkeyPatch)
         engine._installer()
 
 
-def test_what_the_environment_has_is_not_fetched_again(
+def test_an_installed_engine_is_not_fetched_again(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(engine, "_install", lambda *_: pytest.fail("nothing is missing"))

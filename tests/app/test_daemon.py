@@ -87,7 +87,7 @@ def test_sigterm_lets_a_running_answer_finish(home: Path) -> None:
         assert not daemon.socket.exists()
 
 
-def test_what_outlasts_the_grace_is_kept_as_interrupted(home: Path) -> None:
+def test_an_answer_that_outlasts_the_grace_is_kept_as_interrupted(home: Path) -> None:
     with OllamaServer(["llama2"]) as server:
         server.script(Answer("one two three", fault=Stall(after=2)))
         with run_daemon(home, OBLIX_DAEMON_GRACE_S="0.1") as daemon:
@@ -134,9 +134,7 @@ def test_a_daemon_whose_socket_was_removed_ends_and_makes_room(home: Path) -> No
         ({"OBLIX_HOME": "relative"}, EXIT_FAILED, "absolute path"),
     ],
 )
-def test_what_keeps_it_from_starting_is_one_line(
-    home: Path, environ: dict[str, str], code: int, told: str
-) -> None:
+def test_a_failed_start_prints_one_line(home: Path, environ: dict[str, str], code: int, told: str) -> None:
     refused = oblixd(home, **environ)
     assert refused.returncode == code
     assert told in refused.stderr

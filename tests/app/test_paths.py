@@ -87,7 +87,7 @@ def test_without_a_runtime_directory_the_socket_is_in_tmp():
     assert Paths.find({}).socket == TEMPORARY / "oblixd.sock"
 
 
-def test_who_moved_their_home_meets_no_other_daemon_there():
+def test_a_moved_home_has_a_daemon_of_its_own():
     sockets = {Paths.find({"HOME": home}).socket for home in ("/h", "/i")} | {Paths.find({}).socket}
     assert len(sockets) == 3
     assert all(socket.is_relative_to(TEMPORARY) for socket in sockets)

@@ -42,7 +42,7 @@ def _link_to_a_socket(place: Path) -> None:
     ],
     ids=["file", "directory", "dangling link", "link to a file", "link to a socket", "pipe"],
 )
-def test_what_is_in_the_sockets_place_is_named_and_left_alone(
+def test_a_foreign_file_at_the_sockets_path_is_named_and_left_alone(
     home: Path, put: Callable[[Path], object], what: str
 ) -> None:
     place = home / "oblixd.sock"

@@ -115,7 +115,7 @@ def test_executions_are_counted(home: Path) -> None:
     assert attributes(tokens)["gen_ai.request.model"] == "llama2"
 
 
-def test_what_failed_is_an_error_without_the_servers_words(home: Path) -> None:
+def test_a_failed_span_is_an_error_without_the_servers_words(home: Path) -> None:
     with otlp_collector.http_collector() as collector, OllamaServer(["llama2"]) as server:
         server.default = lambda _: Answer(status=400, error=f"bad: {PROMPT}")
         with run_daemon(home, **on(collector)) as daemon:
@@ -205,11 +205,13 @@ def test_a_collector_that_is_away_keeps_nobody(home: Path) -> None:
         ({"enabled": "yes"}, {"OTEL_SDK_DISABLED": "true"}, False),
     ],
 )
-def test_what_turns_it_on(given: dict[str, str], environ: dict[str, str], wanted: bool) -> None:
+def test_settings_and_variables_turn_telemetry_on(
+    given: dict[str, str], environ: dict[str, str], wanted: bool
+) -> None:
     assert settings.is_wanted(schema.Telemetry(**given), environ) is wanted
 
 
-def test_off_it_imports_nothing() -> None:
+def test_telemetry_that_is_off_imports_nothing() -> None:
     code = (
         "import os, sys; from oblixd.app.daemon import open_providers; "
         "from oblixd.config.schema import Telemetry; assert open_providers(Telemetry(), os.environ) is None; "

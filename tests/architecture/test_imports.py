@@ -234,7 +234,7 @@ def _source_of(name: str, importer: Path) -> Path | None:
     return path if path.is_dir() else path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
 
 
-def test_what_tests_import_of_each_other_is_there() -> None:
+def test_names_that_tests_import_of_each_other_exist() -> None:
     """Benchmarks, agents and faults do not run with the suite, so a name that is gone would show late."""
     imported = [
         (path, node.module, alias.name)

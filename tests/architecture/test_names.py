@@ -158,3 +158,17 @@ def test_bare_fields_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_field_has_a_noun_in_its_name() -> None:
     bare = {field for path in files.sources("oblixd") for field in _bare_fields(path)}
     assert bare == set(), "name each by what it holds: `last_position`, `is_told`, `waiting_count`"
+
+
+QUESTION_WORDS = ("of", "what", "whatever", "who", "whoever", "whose")
+
+
+def test_a_tests_name_says_who_does_what() -> None:
+    """`test_what_is_wrong_is_told` makes the reader guess; `test_a_wrong_price_is_refused` does not."""
+    riddles = {
+        f"{path.relative_to(files.ROOT)}:{function.lineno} {function.name}"
+        for path in files.sources("tests")
+        for function in _functions(path)
+        if function.name.startswith(tuple(f"test_{word}_" for word in QUESTION_WORDS))
+    }
+    assert riddles == set(), "begin with the thing that the test is about"

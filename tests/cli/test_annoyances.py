@@ -46,14 +46,14 @@ def model(ollama: OllamaServer) -> list[str]:
         (["ask", "--sytem", "x", "Hello"], "Did you mean --system?"),
     ],
 )
-def test_who_types_the_wrong_word_is_told_the_right_one(oblix, words: list[str], says: str) -> None:
+def test_a_mistyped_word_is_answered_with_the_right_one(oblix, words: list[str], says: str) -> None:
     text, code = at_terminal(*words)
     assert says in text
     assert code == (2 if "Did you mean" in says or "asks it" in says else 0)
     assert code == 0 or text.count("\n") <= 6
 
 
-def test_what_is_shown_first_fits_a_terminal() -> None:
+def test_the_first_help_fits_a_terminal() -> None:
     assert not [line for line in [*FIRST_STEPS.splitlines(), *overview().splitlines()] if len(line) > 80]
 
 
@@ -182,7 +182,7 @@ def test_the_help_of_a_chat_and_a_list_fit_a_narrow_terminal(oblix, model: list[
     assert all(len(line) <= max(columns, 54) for line in listed.splitlines())
 
 
-def test_what_is_wrong_is_said_in_whole_words(oblix) -> None:
+def test_errors_are_whole_sentences(oblix) -> None:
     shown, code = at_terminal("ask", "-m", "nosuchmodel", "Hello", columns=50)
     assert code == 1
     assert "one of embedded, ollama, openai, claude, custom." in " ".join(shown.split())

@@ -55,7 +55,7 @@ def test_json_is_the_whole_response_and_nothing_else(ask) -> None:
     assert done.stderr == ""
 
 
-def test_what_the_model_writes_can_be_bounded(ask, ollama: OllamaServer) -> None:
+def test_the_length_of_an_answer_can_be_limited(ask, ollama: OllamaServer) -> None:
     ollama.script("one two three")
     done = ask("--max-tokens", "2", "--temperature", "0.5", "Count")
     assert done.stdout == "one two\n"
@@ -63,7 +63,7 @@ def test_what_the_model_writes_can_be_bounded(ask, ollama: OllamaServer) -> None
     assert ollama.requests[-1].body["options"]["temperature"] == 0.5
 
 
-def test_what_broke_off_is_told_on_a_line_of_its_own(ask, ollama: OllamaServer) -> None:
+def test_an_answer_that_breaks_off_is_reported_on_a_line_of_its_own(ask, ollama: OllamaServer) -> None:
     ollama.script(Answer("one two three", fault=Cut(after=2)))
     done = ask("Count", ok=False)
     assert (done.returncode, done.stdout) == (1, "one two\n")
@@ -140,7 +140,7 @@ def test_a_model_that_is_not_there_is_named_with_the_remedy(oblix, ollama: Ollam
         "provider that nobody is",
     ],
 )
-def test_what_fails_is_one_line_and_leaves_nothing(oblix, words: list[str], hint: str) -> None:
+def test_a_failure_is_one_line_and_leaves_nothing(oblix, words: list[str], hint: str) -> None:
     before = sessions(oblix)
     done = oblix("ask", *words, ok=False)
     assert done.returncode == 1

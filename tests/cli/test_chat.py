@@ -116,7 +116,7 @@ BEGUN = Started("r", "s", "ollama:llama2", {}, [])
         ([Started("r", None, "ollama:llama2", {}, []), DELTA], "cancelled"),
     ],
 )
-async def test_what_is_said_of_a_cancelled_answer_is_true(seen: list[Event], says: str) -> None:
+async def test_the_line_about_a_cancelled_answer_is_true(seen: list[Event], says: str) -> None:
     async def events() -> AsyncGenerator[Event, None]:
         for event in seen:
             yield event
@@ -140,7 +140,7 @@ def test_ctrl_c_at_the_prompt_drops_the_line_and_twice_ends_the_chat(chat: Termi
     assert oblix("sessions", "list").stdout == before
 
 
-def test_who_drops_one_line_after_the_other_stays_in_the_chat(chat: Terminal, oblix) -> None:
+def test_dropping_several_lines_does_not_end_the_chat(chat: Terminal, oblix) -> None:
     for line in ("half a thought", "the other half"):
         chat.type(line)
         chat.wait_for(line)
@@ -407,7 +407,9 @@ def test_each_cloud_model_that_nobody_named_is_confirmed(oblix, daemon_home: Pat
             oblix("reload")
 
 
-def test_what_else_a_chat_can_do(chat: Terminal, oblix, tmp_path: Path) -> None:
+def test_a_chat_takes_a_system_message_and_files_and_can_be_saved(
+    chat: Terminal, oblix, tmp_path: Path
+) -> None:
     note, saved = tmp_path / "note.txt", tmp_path / "saved.md"
     note.write_text("The code is 4711.")
     for line, shown in [

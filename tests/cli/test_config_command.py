@@ -70,7 +70,7 @@ def test_set_and_unset_keep_every_comment(run: Run, config: Path) -> None:
         (["set", "routing.rules", '[{key = "a"}]'], "routing.rules"),
     ],
 )
-def test_what_is_wrong_changes_nothing_and_says_what_would_be_right(
+def test_a_wrong_value_changes_nothing_and_says_which_would_be_right(
     run: Run, config: Path, words: list[str], said: str
 ) -> None:
     done = run("config", *words, ok=False)

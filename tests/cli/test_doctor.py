@@ -181,7 +181,7 @@ def test_a_key_that_others_can_read_is_found(home: Path, well: Environ) -> None:
     assert "openai.key" in findings["configuration"]["what"]
 
 
-def test_of_a_daemon_that_does_not_answer_it_names_the_process(home: Path, well: Environ) -> None:
+def test_a_daemon_that_does_not_answer_is_named_with_its_process(home: Path, well: Environ) -> None:
     with run_daemon(home, **QUIET) as daemon:
         assert "daemon-silent" not in findings_of(well)
         os.kill(daemon.process.pid, signal.SIGSTOP)

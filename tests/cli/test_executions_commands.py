@@ -38,7 +38,7 @@ def find_execution(oblix, request_id: str) -> dict:
     return found
 
 
-def test_what_is_detached_goes_on_and_is_attached_to(ask, oblix, ollama: OllamaServer) -> None:
+def test_a_detached_prompt_goes_on_and_can_be_attached_to(ask, oblix, ollama: OllamaServer) -> None:
     ollama.script(Answer("one two three", tokens_per_second=20))
     done = ask("--detach", "Count")
     assert re.fullmatch(r"\S+\n", done.stdout)
@@ -55,7 +55,7 @@ def test_what_is_detached_goes_on_and_is_attached_to(ask, oblix, ollama: OllamaS
     assert "one two three" in oblix("sessions", "view", session_id).stdout
 
 
-def test_what_runs_is_listed_and_cancelled(detach, oblix, ollama: OllamaServer) -> None:
+def test_running_prompts_are_listed_and_cancelled(detach, oblix, ollama: OllamaServer) -> None:
     request_id = detach("--no-session", "--background")
     assert find_execution(oblix, request_id)["state"] == "running"
     (line,) = [line for line in oblix("ps").stdout.splitlines() if line.startswith(request_id)]

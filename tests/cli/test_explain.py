@@ -68,7 +68,7 @@ def test_an_id_of_no_session_is_not_taken_for_a_prompt(oblix) -> None:
     assert "there is no session 01a20478" in done.stderr
 
 
-def test_what_makes_no_sense_is_wrong_usage(oblix, ask) -> None:
+def test_contradictory_options_are_wrong_usage(oblix, ask) -> None:
     assert oblix("explain", ok=False).returncode == 2
     session_id = json.loads(ask("--json", "Hello there").stdout)["session_id"]
     refused = oblix("explain", "--policy", "private", session_id, ok=False)
@@ -86,7 +86,7 @@ def test_no_word_is_broken_on_a_terminal(oblix, ollama: OllamaServer) -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
-async def test_of_many_turns_the_newest_are_shown_and_that_there_are_more(
+async def test_a_long_session_shows_its_newest_turns_and_that_there_are_more(
     oblix, ollama: OllamaServer
 ) -> None:
     async with OblixClient() as client:

@@ -43,7 +43,7 @@ def test_a_servers_error(ask: Run, ollama: OllamaServer, fault: Refuse | Report)
     assert terminal_orders(done.stdout + done.stderr) == []
 
 
-def test_what_sessions_hold(oblix: Run) -> None:
+def test_hostile_text_in_sessions_takes_over_no_terminal(oblix: Run) -> None:
     session = oblix("sessions", "create", ATTACK).stdout.strip()
     for words in (
         ["show", session],

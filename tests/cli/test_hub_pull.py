@@ -137,7 +137,7 @@ def test_one_that_is_named_comes(server: ThreadingHTTPServer, home: Path) -> Non
     assert Path(done.stdout.strip()).read_bytes() == FILES["small-Q8_0.gguf"]
 
 
-def test_what_came_damaged_is_removed(server: ThreadingHTTPServer, home: Path) -> None:
+def test_a_damaged_download_is_removed(server: ThreadingHTTPServer, home: Path) -> None:
     server.RequestHandlerClass.damaged = True  # type: ignore[attr-defined]
     done = pull(server, home, f"hf:{REPO}")
     assert (done.returncode, "came damaged" in done.stderr) == (1, True)
@@ -145,7 +145,7 @@ def test_what_came_damaged_is_removed(server: ThreadingHTTPServer, home: Path) -
 
 
 @pytest.mark.parametrize("cuts", [1, 50], ids=["a cut", "a network that stays away"])
-def test_what_was_cut_in_the_middle_goes_on_from_there(
+def test_an_interrupted_download_goes_on_from_there(
     server: ThreadingHTTPServer, home: Path, cuts: int
 ) -> None:
     hub_class = cast("type[Hub]", server.RequestHandlerClass)
@@ -172,7 +172,7 @@ def test_a_repository_that_is_not_there_is_told(server: ThreadingHTTPServer, hom
 
 
 @pytest.mark.parametrize("model", ["hf:nobody", "hf:a/b/c", "gguf:x"])
-def test_what_is_no_name_is_wrong_usage(server: ThreadingHTTPServer, home: Path, model: str) -> None:
+def test_a_malformed_name_is_wrong_usage(server: ThreadingHTTPServer, home: Path, model: str) -> None:
     assert pull(server, home, model).returncode == 2
 
 
@@ -180,7 +180,7 @@ def files(*names: str) -> list[HubFile]:
     return [HubFile(name, 1, "") for name in names]
 
 
-def test_of_many_the_one_that_is_meant() -> None:
+def test_a_pull_takes_the_file_that_is_meant() -> None:
     many = files(
         "a-Q4_K_M.gguf", "a-IQ2_XXS.gguf", "a.F16.gguf", "a-Q8_0-00001-of-00002.gguf", "mmproj-a-Q4_K_M.gguf"
     )

@@ -69,7 +69,7 @@ def test_a_person_is_asked(oblix, home: Path) -> None:
         assert "imported" not in shown.rest()
 
 
-def test_what_is_said_meanwhile_is_taken_in(oblix, start, home: Path) -> None:
+def test_messages_written_during_an_import_are_imported(oblix, start, home: Path) -> None:
     process = start("import", "--yes", "--tool", "qwen-code", "--watch", "--interval", "0.1")
     assert process.stderr is not None
     while "watching" not in process.stderr.readline():

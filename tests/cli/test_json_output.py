@@ -72,7 +72,7 @@ def test_every_command_that_tells_facts_takes_json() -> None:
         ("sessions", None),
     ],
 )
-def test_what_is_printed_with_it_is_json(oblix, words: str, key: str | None) -> None:
+def test_output_with_the_option_is_json(oblix, words: str, key: str | None) -> None:
     done = oblix(*words.split(), "--json", ok=False)
     printed = json.loads(done.stdout)
     assert key is None or key in printed

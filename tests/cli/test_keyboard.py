@@ -122,7 +122,7 @@ print("answered", repr(keyboard.question("Send it? ")))
 """
 
 
-def test_what_was_typed_before_a_question_is_no_answer_to_it() -> None:
+def test_keys_typed_before_a_question_do_not_answer_it() -> None:
     with terminal(sys.executable, "-c", ASKING) as shown:
         shown.wait_for("ready")
         shown.type("yes\n")
@@ -150,7 +150,7 @@ def test_a_chat_that_goes_on_after_ctrl_z_shows_no_keys_within_an_answer(
 
 
 @pytest.mark.parametrize("keys", [CTRL_C, CTRL_D])
-def test_what_follows_a_question_without_an_answer_begins_a_line(oblix, keys: str) -> None:
+def test_output_after_an_unanswered_question_begins_a_line(oblix, keys: str) -> None:
     session_id = oblix("sessions", "create", "Kept").stdout.strip()
     with terminal(*COMMAND, "sessions", "delete", session_id) as shown:
         shown.wait_for("[y/N] ")

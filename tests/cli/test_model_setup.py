@@ -82,7 +82,7 @@ def test_a_model_that_does_not_answer_is_not_written(
         (["remove", "custom:x"], 1, "names no model custom:x"),
     ],
 )
-def test_what_is_wrong_says_what_would_be_right(
+def test_a_wrong_argument_says_which_would_be_right(
     home: Path, oblix_alone: Run, words: list[str], code: int, said: str
 ) -> None:
     done = oblix_alone("models", *words, ok=False)

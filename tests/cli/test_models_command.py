@@ -72,7 +72,7 @@ def test_a_pull_from_a_shell(oblix, ollama: OllamaServer) -> None:
 
 
 @pytest.mark.parametrize("model", ["openai:gpt-4o", "llama3.2", "ollama:"])
-def test_what_is_no_model_of_ollamas_is_wrong_usage_of_a_pull(oblix, model: str) -> None:
+def test_a_pull_of_a_model_that_is_not_ollamas_is_wrong_usage(oblix, model: str) -> None:
     failed = oblix("models", "pull", model, ok=False)
     assert failed.returncode == 2
     assert f"name a model as ollama:NAME or hf:OWNER/REPO[:QUANT], not {model!r}" in failed.stderr

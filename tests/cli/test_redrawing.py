@@ -40,7 +40,7 @@ def draw_lines(console: Console, monkeypatch: pytest.MonkeyPatch) -> Redrawn:
     return lines
 
 
-def test_what_stands_there_is_removed_row_by_row(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_rows_are_removed_one_by_one(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = draw_lines(console, monkeypatch)
     assert LINE in shown_text(console)
     lines.update()

@@ -11,7 +11,7 @@ from support.drivers.waiting import eventually
 COMMAND = (sys.executable, "-m", "oblix", "sessions", "search")
 
 
-async def test_what_is_found_is_a_line_each_or_json(ask, oblix) -> None:
+async def test_each_hit_is_a_line_or_json(ask, oblix) -> None:
     ask("Where is the lighthouse?")
 
     def lines() -> list[list[str]]:

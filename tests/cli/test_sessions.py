@@ -48,7 +48,7 @@ def test_view_shows_who_said_what(oblix, ask) -> None:
     assert shown.endswith("]\nYou said: Why?\n")
 
 
-def test_what_is_deleted_is_gone(oblix, create) -> None:
+def test_a_deleted_session_is_gone(oblix, create) -> None:
     session_id = create("Short-lived")
     oblix("sessions", "delete", session_id)
     for words in (["view", session_id], ["delete", session_id]):

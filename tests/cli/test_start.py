@@ -90,7 +90,7 @@ def test_each_module_declares_the_subcommands_that_are_said_of_it(command) -> No
         (["explain"], "a prompt or a session's id is missing"),
     ],
 )
-def test_what_is_wrong_is_told_by_the_whole_parser(oblix, words: list[str], says: str) -> None:
+def test_wrong_usage_is_reported_by_the_whole_parser(oblix, words: list[str], says: str) -> None:
     done = oblix(*words, ok=False)
     assert done.returncode == 2
     assert says in done.stderr

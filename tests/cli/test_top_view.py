@@ -62,7 +62,7 @@ def draw_lines(renderable: object, width: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60), (60, 10), (40, 5), (80, 40)])
-def test_it_fits(width: int, height: int) -> None:
+def test_the_view_fits_the_window(width: int, height: int) -> None:
     lines = draw_lines(fitted_view(full_state(), width, height), width)
     assert max(map(len, lines)) <= width
     assert len(lines) <= max(height, 15)  # the machine itself is never cut by us; the terminal shows its top
@@ -105,7 +105,7 @@ def test_nobody_takes_over_the_terminal_by_a_name_or_a_prompt() -> None:
     assert "\x07" not in text
 
 
-def test_what_is_not_known_is_said_to_be_so() -> None:
+def test_unknown_figures_are_shown_as_unknown() -> None:
     text = "\n".join(draw_lines(full_view(State(waiting=""), 80), 80))
     assert "CPU      not known" in text
     assert "memory   not known" in text

@@ -44,7 +44,7 @@ def test_many_give_a_line_each_and_totals(oblix, take, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "oblix: 2 imported (4 messages), 0 skipped, 2 refused.\n")
 
 
-def test_what_is_here_already_is_skipped_and_named(oblix, tmp_path: Path) -> None:
+def test_a_session_that_is_here_already_is_skipped_and_named(oblix, tmp_path: Path) -> None:
     path = tmp_path / "some.jsonl"
     path.write_bytes(lines(CHAT | {"id": "cli skipped"}))
     first = oblix("sessions", "import", str(path))
@@ -119,7 +119,7 @@ def test_a_file_that_exists_is_only_replaced_by_force(oblix, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("words", [[], ["--all", "some-id"], ["--all", "--filter", "a=1"]])
-def test_what_to_export_is_said_in_one_way(oblix, tmp_path: Path, words: list[str]) -> None:
+def test_an_export_takes_one_kind_of_selection(oblix, tmp_path: Path, words: list[str]) -> None:
     done = oblix("sessions", "export", *words, str(tmp_path / "a.jsonl"), ok=False)
     assert (done.returncode, "say which sessions" in done.stderr) == (1, True)
 

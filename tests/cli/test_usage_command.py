@@ -79,7 +79,7 @@ def test_the_sum_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "\nin all 3 answers for 0.0000 USD, and 2 without a known price\n"
 
 
-def test_what_nobody_used_is_an_empty_report(oblix) -> None:
+def test_no_usage_is_an_empty_report(oblix) -> None:
     report = OblixClient().usage("client", "2020-01-01", date(2020, 12, 31), model="openai:x")
     assert (report.rows, report.total) == ([], NOTHING)
     done = oblix("usage", "--until", "2020-01-01", "--model", "openai:x")
@@ -110,6 +110,6 @@ def test_wrong_days_are_told_by_the_options(oblix, days: list[str]) -> None:
     "wrong",
     [{"by": "colour"}, {"first_day": "yesterday"}, {"last_day": "20260101"}, {"first_day": "1999-01-01"}],
 )
-def test_what_is_no_report_is_refused(oblix, wrong: dict[str, str]) -> None:
+def test_an_unknown_report_is_refused(oblix, wrong: dict[str, str]) -> None:
     with pytest.raises(InvalidArgumentError):
         OblixClient().usage(**wrong)

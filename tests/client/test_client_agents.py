@@ -41,7 +41,7 @@ class Judge(BaseAgent):
         self.ended += 1
 
 
-async def test_what_an_agent_says_is_part_of_the_answer(hooked_client: OblixClient) -> None:
+async def test_the_checks_of_agents_are_part_of_the_answer(hooked_client: OblixClient) -> None:
     result = {"proceed": True, "state": "fine", "target": "local", "reason": "why not", "metrics": {"n": 1}}
     judge = Judge(result)
     assert hooked_client.hook_agent(judge) is True

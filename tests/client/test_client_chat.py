@@ -102,7 +102,7 @@ async def test_execute_streaming_writes(
     assert capsys.readouterr().out == "You said: Hello\n"
 
 
-async def test_what_the_terminal_cannot_show_does_not_end_the_answer(
+async def test_characters_that_a_terminal_cannot_show_do_not_end_the_answer(
     hooked_client: OblixClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = io.BytesIO()

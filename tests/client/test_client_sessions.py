@@ -89,7 +89,7 @@ async def test_metadata_is_merged_key_by_key(client: OblixClient) -> None:
     assert client.get_session_metadata(session_id) == merged
 
 
-async def test_what_is_not_there_has_the_documented_answer(client: OblixClient) -> None:
+async def test_a_missing_session_has_the_documented_answer(client: OblixClient) -> None:
     client.current_session_id = "kept"
     assert client.use_session("nobody") is False
     assert client.current_session_id == "kept"
@@ -99,7 +99,7 @@ async def test_what_is_not_there_has_the_documented_answer(client: OblixClient) 
     assert client.update_session_metadata("nobody", {"a": 1}) is False
 
 
-async def test_what_cannot_go_on_without_it_raises(client: OblixClient, tmp_path: Path) -> None:
+async def test_calls_that_need_the_session_raise(client: OblixClient, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         client.session_manager.save_message("nobody", "Hello")
     with pytest.raises(NotFoundError):
@@ -206,7 +206,9 @@ async def test_a_broken_file_is_refused_and_nothing_is_kept(
     assert len(client.list_sessions(limit=1000)) == count
 
 
-async def test_what_the_daemon_refuses_of_a_file_is_told(client: OblixClient, tmp_path: Path) -> None:
+async def test_sessions_of_a_file_that_the_daemon_refuses_are_reported(
+    client: OblixClient, tmp_path: Path
+) -> None:
     path = tmp_path / "session.json"
     path.write_text(json.dumps({"title": "x" * 2000, "messages": []}))
     with pytest.raises(InvalidArgumentError, match="title"):

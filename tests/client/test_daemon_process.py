@@ -39,7 +39,7 @@ def test_a_listener_that_was_killed_has_ended_at_once(listener: subprocess.Popen
     assert peer.has_ended
 
 
-def test_what_is_not_known_counts_as_alive(home: Path) -> None:
+def test_a_process_of_unknown_state_counts_as_alive(home: Path) -> None:
     assert not DaemonProcess(to_target(home / "nobody")).has_ended
     assert not DaemonProcess("127.0.0.1:1").has_ended
 

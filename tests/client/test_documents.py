@@ -106,7 +106,7 @@ def test_another_connector_gives_other_documents(tmp_path: Path) -> None:
     assert library.update().unchanged == 1
 
 
-def test_what_can_be_no_library_is_refused(tmp_path: Path) -> None:
+def test_a_malformed_library_is_refused(tmp_path: Path) -> None:
     for name in ("../etc", "", ".hidden", "a" * 65):
         with pytest.raises(InvalidArgumentError, match="name"):
             Library.open(name)

@@ -61,7 +61,7 @@ async def test_a_daemon_that_forgot_the_model_is_told_again(
         assert (await client.embed("A cat")).model == "ollama:llama2"
 
 
-def test_what_is_wrong_is_said(client_without_model: Client, ollama: OllamaServer) -> None:
+def test_wrong_texts_are_refused_with_the_reason(client_without_model: Client, ollama: OllamaServer) -> None:
     with client_without_model:
         client_without_model.models.hook("ollama", "llama2", endpoint=ollama.url, task="embedding")
         with pytest.raises(InvalidArgumentError, match="texts"):

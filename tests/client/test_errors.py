@@ -97,7 +97,7 @@ class FailedCall(grpc.RpcError, grpc.Call):
         (grpc.StatusCode.UNAVAILABLE, "Socket closed", oblix.UnavailableError, transport_errors.LOST),
     ],
 )
-def test_what_grpc_says_itself_has_a_class_and_a_message(
+def test_errors_of_grpc_itself_have_a_class_and_a_message(
     code: grpc.StatusCode, details: str, kind: type[OblixError], reason: str
 ) -> None:
     error = transport_errors.to_error(FailedCall(code, details))

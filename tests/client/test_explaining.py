@@ -65,7 +65,7 @@ class WithoutCounts(OpenAIServer):
             super().route(exchange)
 
 
-async def test_what_was_changed_of_a_request_is_told(client: OblixClient) -> None:
+async def test_adaptations_of_a_request_are_reported(client: OblixClient) -> None:
     with WithoutCounts(["m"]) as server:
         await client.hook_model("custom", "m", endpoint=server.url, location="local")
         session_id = await client.create_session()

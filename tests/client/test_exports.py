@@ -32,6 +32,6 @@ def test_the_package_is_typed() -> None:
     "statement",
     ["from oblix import ModelType, OblixError", "from oblix.agents import ResourceMonitor, BaseAgent"],
 )
-def test_what_needs_no_daemon_loads_no_grpc(statement: str) -> None:
+def test_modules_that_need_no_daemon_load_no_grpc(statement: str) -> None:
     script = f"import sys\n{statement}\nassert not {{'grpc', 'google', 'asyncio'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-I", "-c", script], check=True)

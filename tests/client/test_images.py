@@ -82,7 +82,7 @@ def test_a_picture_goes_with_the_last_words_of_a_user() -> None:
         ("text", "", "INVALID_VALUE"),
     ],
 )
-def test_what_is_no_picture_names_its_field(part: object, field: str, reason: str) -> None:
+def test_a_malformed_image_is_refused_with_its_field(part: object, field: str, reason: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         parts_of([part])
     assert caught.value.reason == reason

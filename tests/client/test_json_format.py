@@ -171,7 +171,7 @@ def test_a_broken_or_foreign_file_is_refused_by_name_and_problem(data: bytes, pr
     assert problem in caught.value.metadata["problem"]
 
 
-def test_what_is_too_large_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_json, "MAX_BYTES", 2**20)
     with pytest.raises(InvalidArgumentError, match="more than 1 MiB"):
         session_json.load(b" " * (2**20 + 1), "file")

@@ -85,7 +85,7 @@ def test_a_key_file_that_others_can_read_is_refused_with_the_command(
     assert client.list_models() == {}
 
 
-async def test_what_is_no_key_is_refused_and_not_shown(client: OblixClient, key_file: Path) -> None:
+async def test_a_malformed_key_is_refused_and_not_shown(client: OblixClient, key_file: Path) -> None:
     for path in (key_file.parent, key_file.with_name("missing")):
         with pytest.raises(FailedPreconditionError) as refused:
             await client.hook_model("openai", "gpt-4o-mini", api_key_file=path)

@@ -215,7 +215,9 @@ def test_our_own_unit_is_started_where_it_is_installed(
     wait_until(lambda: len(daemons(home)) == 1)
 
 
-def test_who_holds_the_lock_and_does_not_serve_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_holds_the_lock_and_does_not_serve_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as impatient, (home / "oblixd.lock").open("w") as lock:
         # Only here: on a busy machine the start at the end takes longer.
         impatient.setattr(launch, "WAIT_S", 2.0)

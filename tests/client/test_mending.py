@@ -102,7 +102,7 @@ async def test_an_edit_of_a_call_or_result_keeps_the_pair(hooked_client: OblixCl
     assert len(hooked_client.delete_messages(session_id, 2)) == 1
 
 
-async def test_what_is_left_out_is_not_sent(hooked_client: OblixClient, ollama: OllamaServer) -> None:
+async def test_excluded_messages_are_not_sent(hooked_client: OblixClient, ollama: OllamaServer) -> None:
     session_id = await a_session(hooked_client, "bad", "good")
     assert hooked_client.exclude_messages(session_id, 1, "TOO_LONG", "Nobody needs it.") == 1
     mark = messages(hooked_client, session_id)[0]["excluded"]

@@ -199,7 +199,7 @@ async def test_a_server_of_this_kind_answers(word, shared_daemon, servers, monke
     assert len(server.requests) == 2
 
 
-async def test_ollama_answers(shared_daemon, servers, monkeypatch) -> None:
+async def test_a_preset_of_ollama_answers(shared_daemon, servers, monkeypatch) -> None:
     monkeypatch.setenv("OBLIX_HOME", str(shared_daemon))
     server = servers(OllamaServer(["m"]))
     table = table_of("ollama", "m", endpoint=server.url)

@@ -32,7 +32,7 @@ async def test_a_hooked_model_is_pulled_where_it_was_hooked(client: OblixClient)
         ("ollama:", InvalidArgumentError, "INVALID_HOOK"),
     ],
 )
-async def test_what_can_not_be_pulled(
+async def test_a_model_that_cannot_be_pulled_raises(
     client: OblixClient, model: str, error: type[Exception], reason: str
 ) -> None:
     with pytest.raises(error) as caught:

@@ -141,7 +141,7 @@ async def test_an_answer_that_began_anew_is_told_once(
     assert events[-1].finish_reason == "cancelled"
 
 
-async def test_what_a_lost_connection_cancelled_is_an_error(
+async def test_an_answer_that_a_lost_connection_cancelled_is_an_error(
     relayed_client: OblixClient, relay: Relay, ollama: OllamaServer
 ) -> None:
     ollama.script(Answer("one two three", fault=Stall(after=2)))

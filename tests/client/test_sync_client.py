@@ -49,7 +49,7 @@ def test_the_written_source_is_fresh() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_conversation(client_with_model: Client, ollama: OllamaServer) -> None:
+def test_a_conversation_goes_on_in_its_session(client_with_model: Client, ollama: OllamaServer) -> None:
     ollama.script(Answer("One two"), Answer("Three"), Answer("Four"))
     session = client_with_model.sessions.create(title="Counting")
     assert client_with_model.execute("Count", session=session).text == "One two"

@@ -71,7 +71,9 @@ async def test_every_format_is_taken_in_and_told_apart(client: OblixClient, tmp_
     assert messages_of(client, report.sessions[4].session_id) == [("user", "Hi"), ("assistant", "Yo")]
 
 
-async def test_what_is_refused_is_named_and_the_rest_is_taken(client: OblixClient, tmp_path: Path) -> None:
+async def test_refused_sessions_are_named_and_the_others_imported(
+    client: OblixClient, tmp_path: Path
+) -> None:
     bad = {"messages": [{"role": "alien", "content": "Hi"}]}
     long_title = unlike("t" * 1025, CHAT)
     write_file(
@@ -102,7 +104,7 @@ async def test_what_is_refused_is_named_and_the_rest_is_taken(client: OblixClien
     assert (report.imported, report.refused) == (4, 5)
 
 
-async def test_what_is_here_already_is_skipped(client: OblixClient, tmp_path: Path) -> None:
+async def test_a_session_that_is_here_already_is_skipped(client: OblixClient, tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.json", unlike("skipped", GPT), unlike("skipped too", GPT))
     first = await client.import_sessions(path)
     longer = chatgpt([*GPT["mapping"].values(), node("q2", "a", "user", "And?")])

@@ -196,7 +196,7 @@ class Fed:
         return True
 
 
-async def test_what_nobody_waits_for_comes_with_what_is_awaited() -> None:
+async def test_items_that_nobody_waits_for_come_with_the_awaited_one() -> None:
     stream = Fed()
     reader = Reader(stream, lambda number: number >= 100)
     first = asyncio.ensure_future(anext(reader))

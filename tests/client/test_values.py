@@ -82,7 +82,7 @@ def circular() -> dict[str, object]:
         ({"a": "x" * 65_536}, "metadata", "65536 bytes of JSON", "65544 bytes", "TOO_LARGE"),
     ],
 )
-def test_what_json_cannot_say_is_refused_by_name(
+def test_values_that_json_lacks_are_refused_by_name(
     value: object, field: str, limit: str, given: str, reason: str
 ) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
@@ -128,7 +128,7 @@ def test_any_offset_is_read_and_none_means_utc(text: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["yesterday", "", 17, None, "0001-01-01T00:00:00+23:59"])
-def test_what_is_no_time_is_refused_by_name(value: object) -> None:
+def test_a_malformed_time_is_refused_by_name(value: object) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         from_text(value, "messages[3].timestamp")
     assert caught.value.metadata["field"] == "messages[3].timestamp"

@@ -47,7 +47,9 @@ async def test_a_timeout_ends_it_and_keeps_the_part(hooked_client: OblixClient, 
     assert [m["content"] for m in session["messages"]] == ["Hello", "one"]
 
 
-async def test_who_does_not_wait_is_told_at_once(hooked_client: OblixClient, ollama: OllamaServer) -> None:
+async def test_a_prompt_that_does_not_wait_is_refused_at_once(
+    hooked_client: OblixClient, ollama: OllamaServer
+) -> None:
     session_id = await hooked_client.create_session()
     events = await start_answer(hooked_client, ollama, session_id=session_id)
     with pytest.raises(AbortedError) as caught:
@@ -84,9 +86,7 @@ async def test_the_interactive_go_first_and_see_what_they_wait_for(
     assert prompts == ["sooner", "later"]
 
 
-async def test_what_waits_goes_on_without_the_client_that_sent_it(
-    client: OblixClient, ollama: OllamaServer
-) -> None:
+async def test_a_waiting_prompt_goes_on_without_its_client(client: OblixClient, ollama: OllamaServer) -> None:
     await client.hook_model("ollama", "llama2", endpoint=ollama.url, max_running=1)
     ollama.script(Answer("one two three", tokens_per_second=20), "After it.")
     for name in ("before", "after"):

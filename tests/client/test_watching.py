@@ -15,7 +15,7 @@ from oblix import (
 )
 
 
-async def test_what_another_program_does_is_told(client: OblixClient) -> None:
+async def test_changes_by_another_program_are_seen(client: OblixClient) -> None:
     wanted = {"test": "watch"}
     first = await client.create_session("First", metadata=wanted)
     other = OblixClient()

@@ -46,7 +46,9 @@ def test_each_set_up_has_its_part_of_the_page() -> None:
         assert heading in page
 
 
-async def test_proxy_only(servers, configured_client, company_proxy, home) -> None:
+async def test_a_network_with_a_proxy_as_the_only_way_out(
+    servers, configured_client, company_proxy, home
+) -> None:
     server = servers(Gateway(["gpt"], header=("Authorization", f"Bearer {KEY}")))
     text = f"""
     [network]
@@ -89,7 +91,9 @@ async def test_a_wrong_password_of_the_proxy_is_told(
     assert "kanary" not in caught.value.message
 
 
-async def test_own_authority(servers, configured_client, authority) -> None:
+async def test_a_network_with_a_certificate_authority_of_its_own(
+    servers, configured_client, authority
+) -> None:
     server = servers(Gateway(["gpt"], tls=authority.context("127.0.0.1")))
     model = f"""
     [[models]]
@@ -132,7 +136,7 @@ async def test_own_authority_of_a_program_s_own_model(servers, unconfigured_clie
         ("/openai/v1/", "/openai/v1"),
     ],
 )
-async def test_azure_deployment(
+async def test_a_deployment_on_azure_answers(
     azure: Callable[[str], Gateway],
     configured_client: Callable[..., Any],
     network: str,

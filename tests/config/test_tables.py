@@ -127,7 +127,7 @@ def test_a_table_says_all_of_a_model(write, tmp_path):
     assert loaded.notices == ()
 
 
-def test_what_may_be_a_secret_is_hidden_wherever_options_are_shown(write, tmp_path):
+def test_possible_secrets_are_hidden_wherever_options_are_shown(write, tmp_path):
     table = '[[models]]\nname="m"\nprovider="openai"\nheaders={a="canary"}\nquery={sig="canary2"}\n'
     (spec, *_) = specs_of(write(table + 'proxy="http://me:canary3@proxy:1"'))
     text = f"{options.display_options(spec.options)} {spec!r}"

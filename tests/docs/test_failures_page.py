@@ -35,5 +35,5 @@ def test_nothing_else_is_on_the_page() -> None:
 
 
 @pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: quirk.what)
-def test_what_is_no_failure_is_on_the_page(quirk: object) -> None:
+def test_events_that_are_no_failure_are_on_the_page(quirk: object) -> None:
     assert f"- {quirk.what}" in PAGE

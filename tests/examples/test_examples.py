@@ -36,7 +36,9 @@ def test_there_are_ten_and_each_is_short() -> None:
     assert {name for name, lines in lengths.items() if lines > MOST_LINES} == set()
 
 
-def test_script(oblix_daemon: PrivateDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_prints_the_answer(
+    oblix_daemon: PrivateDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
     oblix_daemon.script("It scatters.")
     assert load("script").main("Why is the sky blue?") == 0
     assert capsys.readouterr().out == "It scatters.\n"
@@ -47,7 +49,9 @@ def test_async_app(oblix_daemon: PrivateDaemon, capsys: pytest.CaptureFixture[st
     assert {"glaciers 2", "marmots 2", "avalanches 2"} <= set(capsys.readouterr().out.splitlines())
 
 
-def test_notebook(oblix_daemon: PrivateDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_notebook_prints_the_answer(
+    oblix_daemon: PrivateDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
     oblix_daemon.script("Zürich, Geneva, Lucerne")
     runpy.run_path(str(EXAMPLES / "notebook.py"))["client"].close()
     assert capsys.readouterr().out.startswith("Zürich, Geneva, Lucerne\n")

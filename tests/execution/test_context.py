@@ -80,7 +80,7 @@ async def test_the_oldest_turns_go_first_and_whole() -> None:
     assert report.omitted_tokens == sum(estimate(message) for message in turns[:4])
 
 
-async def test_what_may_not_be_cut_is_refused_with_the_numbers() -> None:
+async def test_a_context_that_may_omit_nothing_is_refused_with_the_numbers() -> None:
     history = [message_of("u", "x" * 300), message_of("a", "y" * 300)]
     _, report = await build(history, "now", 1000, refuse=True)
     assert report.omitted_messages == 0
@@ -106,7 +106,7 @@ async def test_system_and_newest_stay_and_what_is_kept_is_the_end_of_the_history
     assert report.omitted_messages == len(messages) - kept
 
 
-async def test_what_the_server_counts_is_exact() -> None:
+async def test_counts_of_the_models_server_are_exact() -> None:
     history = [
         message_of("u", "one two three four"),
         message_of("a", "five"),
@@ -123,7 +123,7 @@ async def test_what_the_server_counts_is_exact() -> None:
     assert (report.sent_tokens, report.omitted_messages, report.omitted_tokens) == (5, 2, 5)
 
 
-async def test_what_never_fits_is_refused_with_the_numbers() -> None:
+async def test_a_prompt_longer_than_the_window_is_refused_with_the_numbers() -> None:
     with pytest.raises(ModelError, match="about 202 tokens") as refused:
         await build([], "word " * 200, 150, TokenCounter(counts_words))
     assert refused.value.numbers == {"needed_tokens": 202, "window_tokens": 150}
@@ -146,7 +146,7 @@ async def test_tools_take_room() -> None:
     assert report.sent_tokens > 100
 
 
-async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
+async def test_a_very_long_history_is_read_only_as_far_as_needed() -> None:
     read = 0
 
     def history():
@@ -165,7 +165,7 @@ async def test_of_a_very_long_history_only_what_is_needed_is_read() -> None:
     assert read < 1000
 
 
-def test_what_a_model_reports_corrects_the_estimates_for_it() -> None:
+def test_counts_that_a_model_reports_correct_its_estimates() -> None:
     calibration = TokenCalibration()
     assert calibration.factor("ollama:llama2") == 1.0
     calibration.learn("ollama:llama2", estimated_tokens=100, reported_tokens=150)

@@ -119,7 +119,7 @@ async def test_a_failure_is_followed_by_the_next_model_and_told(
     ]
 
 
-async def test_what_may_pass_is_tried_again(harness: Harness, server: OllamaServer) -> None:
+async def test_passing_failures_are_tried_again(harness: Harness, server: OllamaServer) -> None:
     server.embedding_fault = Refuse(503, "the server is overloaded")
     with pytest.raises(UnavailableError) as failed:
         await embed(harness, hook(harness, server, "llama2"))
@@ -173,7 +173,7 @@ TWO = {**ONE, "index": 1, "embedding": [0.0, 1.0]}
         [ONE, {**TWO, "embedding": "no base64!"}],
     ],
 )
-async def test_what_can_not_be_the_vectors_of_these_texts_is_no_answer(
+async def test_vectors_that_do_not_match_the_texts_are_no_answer(
     harness: Harness, cloud: OpenAIServer, data: object
 ) -> None:
     cloud.embedding_fault = Wrong({"data": data})

@@ -170,7 +170,7 @@ def quirks() -> list[pytest.param]:
 
 
 @pytest.mark.parametrize(("provider", "quirk"), quirks())
-async def test_what_is_no_failure(harness: Harness, provider: str, quirk: Quirk) -> None:
+async def test_other_events_are_no_failure(harness: Harness, provider: str, quirk: Quirk) -> None:
     kind, session = KINDS[provider], await harness.session()
     with kind.server() as server:
         server.script(quirk.answer(provider))

@@ -60,7 +60,7 @@ async def test_a_failure_is_told_again_word_for_word(
     assert len(server.requests) == calls
 
 
-async def test_what_a_daemons_end_cut_off_is_reported_and_not_run_again(
+async def test_a_turn_that_the_daemons_end_cut_off_is_reported_and_not_run_again(
     tmp_path: Path, server: OllamaServer
 ) -> None:
     server.script(Answer("one two three", fault=Stall(after=2)))
@@ -83,7 +83,7 @@ async def test_what_a_daemons_end_cut_off_is_reported_and_not_run_again(
     assert len(server.requests) == 1
 
 
-async def test_what_was_cancelled_stays_cancelled(tmp_path: Path, server: OllamaServer) -> None:
+async def test_a_cancelled_request_stays_cancelled(tmp_path: Path, server: OllamaServer) -> None:
     server.script(Answer("one two three", fault=Stall(after=2)))
     async with harness_in(tmp_path) as harness:
         session = await harness.session()
@@ -122,7 +122,7 @@ async def test_an_id_is_never_used_for_two_requests(
     assert error.reason == "REQUEST_ID_REUSED"
 
 
-async def test_what_nobody_sent_is_not_found(harness: Harness) -> None:
+async def test_an_unknown_request_id_is_not_found(harness: Harness) -> None:
     assert (await error_of(harness.executions.attach("nobody", 0), NotFoundError)).reason
     with pytest.raises(NotFoundError):
         await harness.executions.cancel("nobody")

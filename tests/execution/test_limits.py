@@ -89,7 +89,9 @@ async def test_one_that_does_not_wait_is_told_at_once(harness: Harness, server: 
     assert text_of(await all_of(harness.executions.execute(request)))
 
 
-async def test_what_failed_before_its_turn_can_be_sent_again(harness: Harness, server: OllamaServer) -> None:
+async def test_a_request_that_failed_before_its_turn_can_be_sent_again(
+    harness: Harness, server: OllamaServer
+) -> None:
     session = await harness.session(local_only=True)
     request = prompt("Hi", session_id=session, request_id="mine")
     await error_of(harness.executions.execute(request), FailedPreconditionError)

@@ -32,7 +32,7 @@ from oblixd.models.http.server import ServerErrors
         ("prompt is too long", WITHOUT_NUMBERS),
     ],
 )
-def test_what_a_refusal_says_of_the_room(words: str, share: float) -> None:
+def test_the_room_is_read_from_a_refusal(words: str, share: float) -> None:
     refused = ServerErrors("The server", "http://there").error_response(400, {}, words.encode())
     assert refused.kind is ModelErrorKind.CONTEXT_OVERFLOW
     assert share_that_fits(refused) == pytest.approx(share, abs=0.002)

@@ -23,7 +23,9 @@ def hook_one_place(harness: Harness, server: OllamaServer) -> str:
     return harness.registry.hook(CLIENT, spec).handle
 
 
-async def test_who_waits_sees_its_place_and_then_its_answer(harness: Harness, server: OllamaServer) -> None:
+async def test_a_waiting_prompt_sees_its_position_and_then_its_answer(
+    harness: Harness, server: OllamaServer
+) -> None:
     handle = hook_one_place(harness, server)
     server.script(Answer("a b", fault=Stall(after=1)))
     async with aclosing(harness.executions.execute(prompt("Long", handle, request_id="long"))) as first:
@@ -61,7 +63,9 @@ async def test_there_are_connections_for_every_slot_so_that_nobody_waits_unseen(
     assert harness.registry.hook(CLIENT, spec).most_running < server.max_connections
 
 
-async def test_who_leaves_the_line_never_reaches_the_model(harness: Harness, server: OllamaServer) -> None:
+async def test_a_prompt_that_leaves_the_queue_never_reaches_the_model(
+    harness: Harness, server: OllamaServer
+) -> None:
     handle = hook_one_place(harness, server)
     server.script(Answer("a b", fault=Stall(after=1)))
     async with aclosing(harness.executions.execute(prompt("Long", handle, request_id="long"))) as first:
@@ -92,7 +96,7 @@ async def test_one_client_with_many_prompts_does_not_make_another_wait_for_all(
     assert answered.index("one") <= 2
 
 
-async def test_what_nobody_waits_for_goes_last(harness: Harness, server: OllamaServer) -> None:
+async def test_background_prompts_go_last(harness: Harness, server: OllamaServer) -> None:
     handle = hook_one_place(harness, server)
     answered: list[str] = []
 
@@ -108,7 +112,7 @@ async def test_what_nobody_waits_for_goes_last(harness: Harness, server: OllamaS
     assert answered[-2:] == ["background 1", "background 2"]
 
 
-async def test_who_waits_keeps_its_model_when_its_client_has_gone(
+async def test_a_waiting_prompt_keeps_its_model_after_its_client_left(
     harness: Harness, server: OllamaServer
 ) -> None:
     handle = hook_one_place(harness, server)

@@ -185,7 +185,7 @@ async def test_a_policy_of_the_request_brings_it_back(harness: Harness, server: 
     assert server.contexts()[-1] == ["A bomb?", "2+2?"]
 
 
-async def test_who_asks_for_marked_messages_hears_that_they_are_refused(
+async def test_a_request_for_excluded_messages_fails_if_they_are_refused(
     harness: Harness, server: Strict
 ) -> None:
     server.rule = without("bomb")
@@ -236,7 +236,7 @@ async def test_a_question_is_not_marked_for_what_stands_beside_it(harness: Harne
     assert marks(harness, session) == [""]
 
 
-async def test_what_another_model_answered_is_left_out_for_this_one_and_not_marked(
+async def test_messages_that_another_model_took_are_left_out_for_this_one_and_not_marked(
     harness: Harness, server: Strict
 ) -> None:
     server.rule = without("nothing")

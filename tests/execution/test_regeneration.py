@@ -201,7 +201,9 @@ async def test_the_results_of_the_old_answers_calls_go_with_it(
     assert context_texts(server) == ["Why?"]
 
 
-async def test_what_can_not_be_answered_anew_is_refused(harness: Harness, server: OllamaServer) -> None:
+async def test_a_message_that_cannot_be_answered_anew_is_refused(
+    harness: Harness, server: OllamaServer
+) -> None:
     session = await harness.session()
     greeting, *_ = await harness.sessions.append(session, [say("Hi!", ASSISTANT)])
 

@@ -44,7 +44,7 @@ def test_tries_are_counted() -> None:
         ModelErrorKind.STALLED,
     ],
 )
-def test_what_does_not_pass_by_itself_is_not_tried_again(kind: ModelErrorKind) -> None:
+def test_lasting_failures_are_not_tried_again(kind: ModelErrorKind) -> None:
     assert RetryBudget().wait_before(failure(kind), 1) is None
 
 

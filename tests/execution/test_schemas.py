@@ -36,13 +36,13 @@ UNFIT: list[tuple[dict[str, Any], Any, str]] = [
 
 
 @pytest.mark.parametrize(("schema", "value", "words"), UNFIT)
-async def test_what_does_not_fit_is_said(schema: dict[str, Any], value: Any, words: str) -> None:
+async def test_a_violation_says_where_it_is(schema: dict[str, Any], value: Any, words: str) -> None:
     said = await violation(json.dumps(schema), json.dumps(value))
     assert words in said
     assert len(said) <= LONGEST_VIOLATION
 
 
-async def test_what_fits_is_not_spoken_of() -> None:
+async def test_a_fitting_answer_has_no_violation() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer", "multipleOf": 3}}, "required": ["n"]}
     assert await violation(json.dumps(schema), ' {"n": 9}\n') == ""
     assert await violation("{}", "null") == ""
@@ -94,5 +94,5 @@ async def test_a_schema_that_takes_for_ever_holds_nobody_up(monkeypatch: pytest.
         *(('{"maximum": NaN}', False), ('{"maximum": 1e999}', False)),
     ],
 )
-def test_what_is_taken_for_a_schema(text: str, sound: bool) -> None:
+def test_json_objects_are_schemas(text: str, sound: bool) -> None:
     assert is_schema(text) == sound

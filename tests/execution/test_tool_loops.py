@@ -165,7 +165,7 @@ async def test_no_context_holds_a_result_without_its_call(
     assert chat_messages(messages)[0].role == "user"
 
 
-async def test_what_is_marked_is_left_out_and_reported() -> None:
+async def test_excluded_messages_are_left_out_and_reported() -> None:
     history = [
         text(messages_pb2.ROLE_USER, "Bad"),
         text(messages_pb2.ROLE_USER, "Good"),

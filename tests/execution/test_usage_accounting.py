@@ -96,14 +96,14 @@ async def test_a_cap_can_send_prompts_to_what_costs_nothing(
     assert error.metadata["period"] == "month"
 
 
-async def test_what_failed_everywhere_costs_nothing(harness: Harness, server: OllamaServer) -> None:
+async def test_a_prompt_that_failed_everywhere_costs_nothing(harness: Harness, server: OllamaServer) -> None:
     server.script(*[Answer("never", fault=Refuse(500))] * 3)
     request: executions_pb2.ExecuteRequest = prompt("Hi", harness.hook(server))
     await error_of(harness.executions.execute(request), UnavailableError)
     assert (await harness.usage.report()).total.executions == 0
 
 
-async def test_what_a_server_had_in_its_cache_is_counted_and_priced(harness: Harness) -> None:
+async def test_cached_tokens_are_counted_and_priced(harness: Harness) -> None:
     usage = {
         "prompt_tokens": 1_000_000,
         "completion_tokens": 100_000.0,

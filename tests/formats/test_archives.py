@@ -33,7 +33,7 @@ def test_a_zip_file_gives_its_conversations_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zip"])
-def test_what_expands_without_measure_is_refused(tmp_path: Path, kind: str) -> None:
+def test_an_archive_that_expands_without_bound_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "bomb"
     data = b'["' + b"x" * (40 * MIB)
     if kind == "zip":

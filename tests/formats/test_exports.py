@@ -113,7 +113,7 @@ class TestHtml:
         ]
         assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
 
-    def test_what_was_said_is_there_as_markdown(self) -> None:
+    def test_an_export_as_markdown_has_every_message(self) -> None:
         code = "Look:\n\n```python\nprint(1)\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
         page = page_of(TALK, session({"role": "assistant", "content": code}))
         assert [tag for tag, _ in page.tags].count("article") == 2
@@ -202,7 +202,7 @@ def texts_of(messages: list[messages_pb2.Message]) -> list[str]:
 
 class TestHandover:
     @pytest.mark.parametrize("module", [codex, claude_code])
-    def test_what_a_tool_gets_is_read_back_from_its_file(self, tmp_path: Path, module: Any) -> None:
+    def test_a_session_written_for_a_tool_is_read_back(self, tmp_path: Path, module: Any) -> None:
         path = tmp_path / module.file_name(TALK.session)
         path.parent.mkdir(parents=True)
         path.write_text(module.dump(TALK.session, TALK.messages))

@@ -76,7 +76,7 @@ class TestChatGPT:
         assert answered.create_time == asked.create_time
         assert (asked.model, answered.model, answered.id) == ("", "openai:gpt-4o", "a")
 
-    def test_what_nobody_saw_is_left_out_and_counted(self) -> None:
+    def test_hidden_messages_are_left_out_and_counted(self) -> None:
         hidden = {"metadata": {"is_visually_hidden_from_conversation": True}}
         tree = [
             node("s", None, "system", "You are ChatGPT", **hidden),
@@ -498,7 +498,7 @@ def test_big_agi_s_fragments_are_parts() -> None:
     assert (conversation.session.title, conversation.messages[1].parts[0].reasoning) == ("T", "Hm.")
 
 
-def test_what_was_rejected_is_another_branch() -> None:
+def test_a_rejected_answer_is_another_branch() -> None:
     conversation = read({"prompt": "Why?", "chosen": "So.", "rejected": "No.", "score": 3}, "pairs")
     assert roles_and_texts(conversation) == [("user", "Why?"), ("assistant", "So.")]
     assert roles_and_texts(conversation.branches[0]) == [("user", "Why?"), ("assistant", "No.")]
@@ -573,7 +573,7 @@ def test_citations_are_links_or_noted(references: list[dict[str, Any]], text: st
     assert bool(conversation.notes) == (not references)
 
 
-def test_what_no_program_writes_is_no_format() -> None:
+def test_shapes_that_no_program_writes_are_no_format() -> None:
     for value in ({}, [], None, 3, {"messages": 3}, {"mapping": []}, {"chat": "Hi"}, {"conversations": {}}):
         assert catalog.detect(value) is None
     with pytest.raises(InvalidArgumentError, match="bigagi, chatgpt, claude, deepseek, grok, json"):

@@ -191,7 +191,7 @@ def test_a_broken_line_is_refused_and_the_next_ones_are_read(tmp_path: Path) -> 
     assert len(read(path)) == 5
 
 
-def test_what_was_read_before_the_break_is_kept(tmp_path: Path) -> None:
+def test_sessions_read_before_the_broken_place_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "cut.json"
     path.write_bytes(json.dumps([CHAT] * 3).encode()[:-9])
     found = conversations_in(path)

@@ -258,7 +258,7 @@ def test_vibe_s_thoughts_and_tools_stand_with_their_answers(vibe: Path) -> None:
     assert dict(session.notes) == {}
 
 
-def test_what_vibe_wrote_after_its_last_snapshot_is_in_the_journal(vibe: Path) -> None:
+def test_vibes_journal_has_the_messages_after_its_last_snapshot(vibe: Path) -> None:
     (manifest,) = vibe.parent.glob("generations/*/manifest.json")
     kept = json.loads(manifest.read_text())
     (chunk,) = kept["projection_state"]["chunks"]
@@ -314,7 +314,7 @@ def test_a_call_that_vibe_did_not_run_is_noted(vibe: Path) -> None:
     assert session.notes[REFUSED] == 2
 
 
-def test_what_gptme_says_in_the_person_s_place_is_left_out_and_thoughts_are_told_apart(
+def test_gptmes_own_words_are_left_out_and_thoughts_told_apart(
     tmp_path: Path,
 ) -> None:
     path = write(
@@ -408,7 +408,7 @@ def _opencode(tmp_path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 OPENCODE_SAID = ['u: What do the "notes" say?', "a: (A look.) bash[c1]", "t: [c1]=moss", "a: Moss."]
 
 
-def test_what_opencode_exports_is_read_without_what_was_undone(tmp_path: Path) -> None:
+def test_an_export_of_opencode_is_read_without_undone_turns(tmp_path: Path) -> None:
     info, messages = _opencode(tmp_path)
     document = {"info": info | {"revert": {"messageID": "msg_4"}}, "messages": messages}
     path = tmp_path / "export.json"

@@ -114,7 +114,7 @@ async def test_a_silent_connection_that_its_client_closed_is_forgotten_before_it
     listener.close()
 
 
-async def test_what_was_asked_and_answered_is_not_kept_while_a_connection_waits() -> None:
+async def test_an_idle_connection_keeps_no_request_and_no_answer() -> None:
     answers: list[weakref.ref[JsonResponse]] = []
 
     async def handle(request: web.BaseRequest) -> web.Response:

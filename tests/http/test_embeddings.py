@@ -78,7 +78,7 @@ def test_llama_cpp_makes_them_on_this_machine(both: Served) -> None:
     assert again.embedding != pytest.approx(first, abs=1e-2)
 
 
-def test_what_does_not_fit_or_can_not_be_done_is_refused_in_the_apis_words(both: Served) -> None:
+def test_wrong_embedding_requests_are_refused_in_the_apis_words(both: Served) -> None:
     client = both.openai()
     with pytest.raises(openai.BadRequestError) as long:
         client.embeddings.create(model=NEAR, input="word " * 3000)

@@ -158,9 +158,7 @@ def test_rubbish_on_the_port_ends_its_connection_and_nothing_else(shared_endpoin
         ("/v1/responses", {"tools": [{"type": "web_search"}]}, "tools:web_search"),
     ],
 )
-def test_what_only_tunes_and_is_left_out_is_named(
-    shared_endpoint: Served, path: str, field: dict, name: str
-) -> None:
+def test_ignored_tuning_fields_are_named(shared_endpoint: Served, path: str, field: dict, name: str) -> None:
     shared_endpoint.server.script("Hello.")
     body = {**ASK, "input": "hello", "stream": False, "max_tokens": 50, **field}
     reply = shared_endpoint.http().post(path, json=body)

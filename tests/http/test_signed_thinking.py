@@ -105,7 +105,7 @@ def test_at_once_it_is_the_same(desk: Desk) -> None:
     assert done.content[0].model_dump() == THOUGHT
 
 
-def test_what_another_program_had_signed_goes_to_claude_as_it_is_and_to_nobody_else(desk: Desk) -> None:
+def test_signed_thinking_of_another_program_goes_unchanged_to_claude_alone(desk: Desk) -> None:
     called = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
     content = [THOUGHT, REDACTED, {"type": "text", "text": "One moment."}, called]
     messages = [*ASK, {"role": "assistant", "content": content}, {"role": "user", "content": [RESULT]}]

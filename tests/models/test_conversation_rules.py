@@ -169,7 +169,7 @@ def test_signatures_that_google_does_not_take_are_replaced() -> None:
         "Unexpected key: extra_content is not allowed",
     ],
 )
-def test_what_a_server_does_not_take_back_is_left_out(words: str) -> None:
+def test_parts_that_a_server_does_not_take_back_are_left_out(words: str) -> None:
     answer = calling("a", reasoning_content="Hm.", reasoning_details=[1], extra_content={})
     answer["tool_calls"][0]["extra_content"] = {"google": {}}
     assert messages_after_refusal([U, answer, result_message("a")], words) == [

@@ -96,7 +96,7 @@ async def test_a_name_is_asked_for_with_each_local_only_prompt(
 
 @pytest.mark.parametrize("size", [0, 2 << 20])
 @pytest.mark.parametrize("looks", range(3))
-async def test_what_becomes_local_only_on_its_way_is_asked_for_too(
+async def test_a_prompt_that_becomes_local_only_on_its_way_is_not_sent(
     ollama: OllamaServer, local: Connection, looks: int, size: int
 ) -> None:
     heard = await ask(local, secret(after(looks), size))
@@ -125,7 +125,7 @@ async def test_no_tokens_are_counted_in_the_cloud(
 HOLDING_NO_PROMPT = {"/api/show", "/api/pull"}
 
 
-def test_whatever_else_is_posted_goes_through_the_one_decision() -> None:
+def test_every_post_goes_through_the_check_of_egress() -> None:
     """`HttpClient.request` asks nobody, so what is posted by it is named here."""
     found = set()
     for path in files.sources("oblixd"):

@@ -137,7 +137,7 @@ def test_the_same_endpoint_in_other_words_is_the_same_hook(one: str, other: str)
     assert hash(first) == hash(second)
 
 
-def test_whatever_differs_makes_another_hook() -> None:
+def test_any_difference_makes_another_hook() -> None:
     base = {"endpoint": "http://host", "api_key": "k", "location": LOCAL, "options": {"num_ctx": 1}}
     others: list[dict[str, object]] = [
         {"endpoint": "http://host/x"},

@@ -40,7 +40,9 @@ async def test_a_name_without_a_tag_means_latest(
     assert (f"ollama pull {name}" in status.reason) == (state is State.UNAVAILABLE)
 
 
-async def test_what_is_not_pulled_says_how_to_pull_it(servers: Servers, connections: Connections) -> None:
+async def test_a_model_that_is_not_pulled_says_how_to_pull_it(
+    servers: Servers, connections: Connections
+) -> None:
     server = servers(OllamaServer(["llama2"]))
     connection = connections(OllamaConnection(spec_of("ollama", "mistral", endpoint=server.url)))
     error = (await ask(connection)).error
@@ -81,7 +83,7 @@ async def test_other_servers_answer_to_names_that_they_do_not_list(
     assert (await connections(CustomConnection(spec)).probe()).state is State.READY
 
 
-async def test_what_the_last_try_said_stays_to_be_read(servers: Servers, connections: Connections) -> None:
+async def test_the_result_of_the_last_probe_can_be_read(servers: Servers, connections: Connections) -> None:
     server = servers(OllamaServer([]))
     connection = connections(OllamaConnection(spec_of("ollama", "llama2", endpoint=server.url)))
     assert connection.status().reason == ""

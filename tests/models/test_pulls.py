@@ -68,7 +68,7 @@ async def test_it_stops_with_its_last_listener_and_goes_on_later(server: OllamaS
     assert min(one.completed_bytes for one in told if one.digest) >= there
 
 
-async def test_who_is_slow_hears_the_latest(server: OllamaServer, pulls: Pulls) -> None:
+async def test_a_slow_listener_gets_the_latest_progress(server: OllamaServer, pulls: Pulls) -> None:
     server.pull_pause_s = 0.01
     async with aclosing(pulls.pull(pulls.spec("gemma"))) as telling:
         first = await anext(telling)

@@ -308,7 +308,7 @@ def test_an_answer_that_was_cut_before_its_first_word_is_not_tried_again() -> No
 
 
 @pytest.mark.parametrize("reason", ["SAFETY", "content_filter"])
-def test_what_a_filter_took_away_has_its_reason(reason: str) -> None:
+def test_a_filtered_answer_has_its_reason(reason: str) -> None:
     assert both(CompletionDecoder, sse(stop(reason))).reason is Finish.CONTENT_FILTER
 
 

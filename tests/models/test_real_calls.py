@@ -241,7 +241,7 @@ CLAUDE_CALLS = {
 
 
 @pytest.mark.parametrize("events", CLAUDE_CALLS.values(), ids=CLAUDE_CALLS)
-def test_claudes_calls(events: list[dict[str, Any]]) -> None:
+def test_calls_of_claude_are_read(events: list[dict[str, Any]]) -> None:
     heard = both(MessageDecoder, claude(*events, reason="tool_use"))
     assert (heard.error, heard.calls, heard.ids) == (None, [("weather", BERN)], ["toolu_1"])
 

@@ -184,7 +184,7 @@ async def test_a_running_answer_ends_although_its_handle_went(
     assert "closed here" in error.message
 
 
-async def test_what_is_hooked_or_configured_has_its_way_open(
+async def test_hooked_and_configured_models_have_open_connections(
     servers: Callable[[ModelServer], ModelServer],
 ) -> None:
     server = servers(OpenAIServer())
@@ -201,7 +201,9 @@ async def test_what_is_hooked_or_configured_has_its_way_open(
         assert server.calls == []
 
 
-async def test_who_comes_back_finds_the_way_still_open(servers: Callable[[ModelServer], ModelServer]) -> None:
+async def test_a_client_that_comes_back_finds_the_connections_open(
+    servers: Callable[[ModelServer], ModelServer],
+) -> None:
     """As one process after the other does in a shell."""
     server = servers(OpenAIServer())
     async with door(server.url.removesuffix("/v1")) as (watched, url):

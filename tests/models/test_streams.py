@@ -198,7 +198,7 @@ def test_the_test_server_repeats_a_wrong_key_in_its_error() -> None:
         assert b"wrong" in server.error(401, "Incorrect API key provided: wrong")
 
 
-async def test_what_came_before_the_connection_was_lost_is_read(
+async def test_pieces_before_a_lost_connection_are_read(
     servers: Callable[[ModelServer], ModelServer],
 ) -> None:
     """A loop that is busy with others hears of the words and of the loss in one moment."""

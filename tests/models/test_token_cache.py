@@ -5,7 +5,7 @@ from __future__ import annotations
 from oblixd.models.tokens import TokenCountCache
 
 
-def test_what_was_used_last_stays() -> None:
+def test_the_counts_used_last_stay() -> None:
     counts = TokenCountCache(2)
     counts.put("a", 1)
     counts.put("b", 2)

@@ -247,7 +247,7 @@ def record_answer(wire: bytes, author: str, decoder: Any = CompletionDecoder) ->
 
 
 @pytest.mark.parametrize(("chunks", "on_answer", "on_call"), STATES.values(), ids=STATES)
-def test_what_a_server_wants_back_it_gets_and_nobody_else(
+def test_provider_state_goes_back_to_its_own_server_alone(
     chunks: list[dict[str, Any]], on_answer: dict[str, Any], on_call: dict[str, Any]
 ) -> None:
     answer = record_answer(sse(*chunks, stop("tool_calls")), author_of("custom"))

@@ -69,7 +69,7 @@ def test_the_first_asks_and_the_next_one_has_it(clock: list[float], driver: Driv
     assert reader.latest() == 2
 
 
-def test_what_hangs_is_left_alone_and_becomes_unknown(clock: list[float], driver: Driver) -> None:
+def test_a_reading_that_hangs_is_left_alone_and_becomes_unknown(clock: list[float], driver: Driver) -> None:
     reader = of(driver.read)
     reader.latest()
     join(reader)
@@ -88,7 +88,9 @@ def test_what_hangs_is_left_alone_and_becomes_unknown(clock: list[float], driver
     assert reader.latest() == 3
 
 
-def test_what_fails_is_unknown_and_said_once(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_reading_is_unknown_and_logged_once(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     def broken() -> int:
         raise OSError("no such gadget")
 

@@ -103,7 +103,7 @@ def test_a_place_that_a_namespace_hides_is_its_root(tmp_path: Path) -> None:
     assert list(container_module.folders(root, container_module.V2).values()) == [root / "sys/fs/cgroup"]
 
 
-def test_what_is_available_is_never_more_than_the_machine_has() -> None:
+def test_available_memory_is_never_more_than_the_machine_has() -> None:
     machine = host.MemoryUse(32 * GIB, 1 * GIB)
     assert machine.below(8 * GIB, 2 * GIB) == host.MemoryUse(8 * GIB, 1 * GIB)
     assert machine.below(2 * GIB, 3 * GIB).available == 0

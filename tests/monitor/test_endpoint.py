@@ -143,7 +143,7 @@ def test_the_view_tells_numbers_and_their_age(endpoint):
 
 
 @pytest.mark.parametrize("reachable", [True, False])
-def test_what_is_stale_is_unknown(endpoint, reachable):
+def test_a_stale_measurement_is_unknown(endpoint, reachable):
     for _ in range(2):
         if reachable:
             endpoint.connected(0.0, 900.0)

@@ -68,7 +68,7 @@ def test_an_outage_that_is_over_is_no_loss():
     assert (figures.loss_percent(NOW), figures.latency_ms(NOW)) == (None, 20.0)
 
 
-def test_what_is_older_than_the_window_counts_no_more():
+def test_measurements_older_than_the_window_do_not_count():
     figures = of(*[10.0] * ATTEMPTS)
     figures.carried(NOW, BULK_BYTES, 1.0)
     later = NOW + WINDOW_S + 1.0
@@ -83,7 +83,7 @@ def test_bandwidth_is_the_best_rate_of_bulk_transfers():
 
 
 @pytest.mark.parametrize(("size", "seconds"), [(BULK_BYTES - 1, 1.0), (BULK_BYTES, 0.0), (0, 0.0)])
-def test_what_is_too_small_to_tell_is_ignored(size, seconds):
+def test_transfers_too_small_to_measure_are_ignored(size, seconds):
     figures = NetworkMetrics()
     figures.carried(NOW, size, seconds)
     assert figures.bandwidth_mbps(NOW) is None

@@ -26,7 +26,7 @@ def of(root: Path, library: Callable[[], object] = absent, own: tuple[int, ...] 
     return Gpus(root, lambda: own, nvidia=library)
 
 
-def test_amd(tmp_path: Path) -> None:
+def test_a_card_of_amd_is_read(tmp_path: Path) -> None:
     large, small = of(lay_out(tmp_path, "amd")).sample()
     assert large == Gpu("AMD GPU 1002:744c", 0.37, 25753026560, 6438256640, 58.0)
     assert large.memory_utilization == pytest.approx(0.25)
@@ -72,7 +72,7 @@ def test_a_machine_without_any_has_none(tmp_path: Path) -> None:
     assert of(tmp_path).sample() == ()
 
 
-def test_nvidia(tmp_path: Path) -> None:
+def test_a_card_of_nvidia_is_read(tmp_path: Path) -> None:
     library = Nvidia({100: 30, 200: 20, 300: 25})
     (gpu,) = of(tmp_path, lambda: library, own=(100, 200)).sample()
     assert gpu == Gpu("NVIDIA GeForce RTX 4090", 0.8, 24 * GIB, 6 * GIB, 65.0, 0.5)

@@ -61,7 +61,7 @@ async def test_the_first_sample_is_there_upon_start_and_has_no_cpu_use(start_mon
     assert snapshot.resources.cpu_count == os.cpu_count()
 
 
-async def test_then_everything_is_known_within_its_range(start_monitor):
+async def test_the_second_sample_has_every_figure_within_its_range(start_monitor):
     snapshot = await until(await start_monitor(), cpu_is_known)
     resources = snapshot.resources
     assert 0.0 <= resources.cpu_percent <= 100.0
@@ -92,7 +92,9 @@ async def test_a_process_that_has_gone_is_nothing_special(start_monitor, busy, c
     assert caplog.text == ""
 
 
-async def test_what_fails_is_unknown_and_logged_once_and_the_rest_goes_on(start_monitor, monkeypatch, caplog):
+async def test_a_failed_source_is_unknown_and_logged_once_and_the_others_go_on(
+    start_monitor, monkeypatch, caplog
+):
     def broken():
         raise RuntimeError("no such counter here")
 
@@ -110,7 +112,7 @@ async def test_what_fails_is_unknown_and_logged_once_and_the_rest_goes_on(start_
     assert "no such counter here" in caplog.text
 
 
-async def test_what_works_again_is_known_again(start_monitor, monkeypatch):
+async def test_a_source_that_works_again_is_read_again(start_monitor, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(host, "memory", lambda root: 1 / 0)
         monitor = await start_monitor()
@@ -137,7 +139,7 @@ async def test_a_slow_reader_misses_some_and_never_the_last(start_monitor):
     await watch.aclose()
 
 
-async def test_who_asks_after_a_quiet_time_has_it_sampled_anew(start_monitor, monkeypatch):
+async def test_a_question_after_a_quiet_time_samples_anew(start_monitor, monkeypatch):
     monkeypatch.setattr(module, "IDLE_AFTER_S", -1.0)
     sampled = asyncio.Event()
     monitor = await start_monitor(interval_s=LONG_S, own_pids=lambda: sampled.set() or [])
@@ -169,7 +171,7 @@ async def test_the_past_is_kept_and_begins_with_the_first_sample(start_monitor):
     assert monitor.history(0.0) == []
 
 
-def test_of_the_past_one_a_second_is_kept_for_fifteen_minutes():
+def test_the_history_keeps_one_snapshot_a_second_for_fifteen_minutes():
     history = History()
     for tenth in range(20_000):
         history.add(Snapshot(None, tenth / 10, Resources(), Connectivity()))

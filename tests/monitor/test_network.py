@@ -198,7 +198,7 @@ async def test_the_best_endpoint_speaks_for_the_network(server):
         assert network.overall().latency_ms == network.endpoints()[server.origin].latency_ms
 
 
-async def test_who_is_not_named_is_not_looked_after(server):
+async def test_endpoints_that_are_not_named_are_not_watched(server):
     async with watching() as network:
         network.observe(server.origin, REFUSED)
         assert network.endpoints() == {}
@@ -235,7 +235,7 @@ async def test_nobody_is_visited_while_nobody_uses_the_daemon(server, monkeypatc
         await eventually(lambda: server.visits > 2)
 
 
-async def test_who_slept_knows_nothing_any_more(server, monkeypatch):
+async def test_measurements_are_dropped_after_a_suspend(server, monkeypatch):
     async with watching(server.origin) as network:
         await until(network, True)
         asleep_s = watched_module.clock_s() + 60.0

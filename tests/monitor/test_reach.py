@@ -100,7 +100,7 @@ def test_a_real_answer_ends_everything():
 
 
 @pytest.mark.parametrize(("lost", "needed"), [(1, 1), (2, 2), (3, 3), (9, MOST_HITS)])
-def test_what_is_lost_again_and_again_has_to_prove_itself(lost, needed):
+def test_an_endpoint_that_is_lost_repeatedly_must_stay_reachable_longer(lost, needed):
     reach = make_flapping(lost)
     assert connecting(reach, *[1.0] * (needed - 1)).reachable is False
     assert connecting(reach, 1.0).reachable is True

@@ -52,7 +52,7 @@ def test_the_way_to_this_machine_is_its_loopback():
     assert route_to(["127.0.0.1"]).kind == "loopback"
 
 
-def test_what_is_no_address_leads_nowhere():
+def test_a_malformed_address_has_no_route():
     assert route_to([]) is None
     assert route_to(["256.0.0.1"]) is None
 

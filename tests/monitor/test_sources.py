@@ -49,7 +49,7 @@ _times = st.dictionaries(st.integers(0, 3), st.tuples(st.floats(0, 1e9), st.floa
 
 
 @given(_times, _times)
-def test_whatever_the_counters_do_it_stays_a_percentage(before: host.Times, after: host.Times) -> None:
+def test_cpu_use_stays_a_percentage_for_any_counters(before: host.Times, after: host.Times) -> None:
     readings = iter([before, after])
     sampler = Cpu(lambda: next(readings))
     sampler.sample()

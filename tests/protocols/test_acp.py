@@ -267,7 +267,7 @@ async def test_a_failure_is_a_sentence_with_its_reason(model, server: OpenAIServ
         assert "key" in str(failure.value)
 
 
-async def test_what_is_outside_of_the_filter_does_not_exist(model, client: OblixClient) -> None:
+async def test_sessions_outside_of_the_filter_do_not_exist(model, client: OblixClient) -> None:
     other = await client.create_session(metadata={"project": "house"})
     secret = await client.create_session(local_only=True, metadata={"project": "garden"})
     named = await client.create_session(local_only=True)

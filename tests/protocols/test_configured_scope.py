@@ -115,6 +115,6 @@ async def test_acp_makes_local_only_sessions(
         ("[mcp]\n", "say what the agent may see"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(configure: Write, text: str, sentence: str) -> None:
+def test_contradictory_scopes_are_refused(configure: Write, text: str, sentence: str) -> None:
     configure(text)
     assert sentence in refusal("mcp")

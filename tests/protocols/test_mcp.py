@@ -70,7 +70,7 @@ async def test_a_conversation_is_a_resource(garden: str) -> None:
         assert garden in {one["session_id"] for one in json.loads(newest.text)["conversations"]}
 
 
-async def test_what_is_outside_of_the_scope_does_not_exist(client: OblixClient, garden: str) -> None:
+async def test_sessions_outside_of_the_scope_do_not_exist(client: OblixClient, garden: str) -> None:
     other = await client.create_session("Walls", metadata={"project": "house"})
     secret = await client.create_session("Diary", metadata={"project": "garden"}, local_only=True)
     for session_id in (other, secret):

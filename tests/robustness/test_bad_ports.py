@@ -45,7 +45,7 @@ def daemon_over_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
 
 
 @pytest.mark.parametrize("data", NOISE, ids=["HTTP/1", "TLS", "noise", "noise in HTTP/2", "one byte"])
-async def test_what_is_no_call_harms_nobody(
+async def test_bytes_that_are_no_call_harm_nobody(
     daemon_over_tcp: tuple[RunningDaemon, int, str], data: bytes
 ) -> None:
     daemon, port, token = daemon_over_tcp

@@ -22,7 +22,7 @@ ROUNDS = [
 
 
 @pytest.mark.parametrize(("rounds", "kills_daemon"), ROUNDS, ids=["clients die", "the daemon dies, too"])
-async def test_what_clients_saw_is_what_is_kept_and_what_was_asked(
+async def test_the_record_holds_the_questions_and_the_answers_that_clients_saw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, kills_daemon: bool, note_figure: NoteFigure
 ) -> None:
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(2**32))

@@ -128,7 +128,7 @@ def a_network_that_is_cut(_: Path) -> Iterator[Place]:
 
 
 @pytest.mark.parametrize("place_of", [a_large_disk, a_disk_that_fills_up, a_network_that_is_cut])
-def test_what_was_acknowledged_is_there_whatever_happened(
+def test_acknowledged_writes_are_there_after_any_fault(
     home: Path,
     place_of: Callable[[Path], AbstractContextManager[Place]],
     note_figure: NoteFigure,

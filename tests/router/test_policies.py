@@ -94,7 +94,7 @@ def test_a_configuration_that_names_what_is_not_there_is_refused(lines):
         Policies(**lines)
 
 
-def test_who_made_a_prompt_private_is_told() -> None:
+def test_the_decision_names_the_policy_that_made_a_prompt_private() -> None:
     session = sessions_pb2.Session(routing_policy="private")
     policy = Policies().choose(routing_pb2.RoutingPolicy(name="prefer-cloud"), session)
     assert (policy.name, policy.local_only) == ("prefer-cloud", True)

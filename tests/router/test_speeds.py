@@ -26,7 +26,7 @@ def test_prompts_of_one_length_give_their_mean():
     assert speeds.estimate("m", 10_000, 0) == pytest.approx((1.0 * 0.8 + 2.0) / 1.8)
 
 
-def test_what_came_lately_counts_most():
+def test_the_latest_answers_count_most():
     speeds = Speeds()
     for _ in range(20):
         speeds.record("m", 100, 10.0, 5.0)
@@ -64,7 +64,7 @@ def test_so_many_models_are_remembered():
     st.lists(st.tuples(st.floats(), st.floats(), st.none() | st.floats(0, 1e6)), max_size=10),
     st.integers(0, 10**6),
 )
-def test_whatever_was_heard_an_estimate_is_a_number_of_seconds(answers, tokens):
+def test_any_answers_give_an_estimate_in_seconds(answers, tokens):
     speeds = Speeds()
     for answer in answers:
         speeds.record("m", *answer)

@@ -89,7 +89,7 @@ def test_when_nothing_can_answer_the_tables_choice_is_tried():
     assert (decision.rule, keys(decision)) == ("LAST_RESORT", [LLAMA.key, GPT.key])
 
 
-def test_of_equals_the_one_that_need_not_wait_goes_first():
+def test_among_equals_the_model_with_a_free_slot_goes_first():
     second = dataclasses.replace(LLAMA, key="h4", model="ollama:mistral")
     waiting = dataclasses.replace(LLAMA, ahead=2)
     decision = decide(Needs(), [waiting, second], Situation(), BALANCED)
@@ -226,7 +226,7 @@ def test_nothing_that_is_local_only_is_ever_sent_to_the_cloud(needs, candidates,
 
 
 @given(needs, candidate_lists, situations, policies)
-def test_what_is_excluded_is_never_ranked(needs, candidates, now, policy):
+def test_an_excluded_candidate_is_never_ranked(needs, candidates, now, policy):
     for candidate in candidates:
         verdict = decide(needs, [candidate], now, policy).verdicts[0]
         forbidden = [

@@ -17,7 +17,7 @@ def test_nothing_given_is_the_documented_defaults():
     )
 
 
-def test_what_is_given_replaces_only_itself():
+def test_a_given_threshold_replaces_only_itself():
     policy = policy_from({"cpu_threshold": 0, "load_threshold": 64.5}, {"latency_threshold": 5000})
     assert policy == Policy(
         ResourceThresholds(cpu_threshold=0.0, load_threshold=64.5),
@@ -41,7 +41,7 @@ def test_what_is_given_replaces_only_itself():
         ({}, {"latency_threshold": 10**400}, "policy.connectivity.latency_threshold", "0 or more"),
     ],
 )
-def test_what_is_no_threshold_is_refused_with_field_and_range(resources, connectivity, field, limit):
+def test_a_malformed_threshold_is_refused_with_field_and_range(resources, connectivity, field, limit):
     with pytest.raises(InvalidArgumentError) as caught:
         policy_from(resources, connectivity)
     assert caught.value.reason == "INVALID_THRESHOLD"

@@ -108,7 +108,7 @@ def test_a_day_has_as_many_changes_as_things_happen(whole_day):
     assert set(spikes[60:]) == {AVAILABLE}
 
 
-def test_of_a_day_what_lasts_is_followed_within_seconds(whole_day):
+def test_lasting_load_of_a_recorded_day_is_followed_within_seconds(whole_day):
     _, states = whole_day
     for begin, end in ((14 * 3600, 15 * 3600), (16 * 3600, 17 * 3600)):
         assert set(states[begin + 20 : end]) == {ResourceState.CRITICAL}

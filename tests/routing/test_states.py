@@ -139,7 +139,7 @@ def test_one_slow_handshake_is_not_a_slow_network():
     assert changes(network("latency_ms", [40.0] * 30 + [900.0] * 2 + [40.0] * 30)) == []
 
 
-def test_what_becomes_unknown_degrades_no_more_after_a_while():
+def test_an_unknown_reading_stops_degrading_after_a_while():
     states = network("bandwidth_mbps", [1.0] * 5 + [None] * 30)
     assert (states[4], states[10], states[-1]) == (DEGRADED, DEGRADED, ConnectivityState.UNKNOWN)
 
@@ -188,7 +188,7 @@ anything = st.none() | st.floats()
 
 
 @given(st.lists(st.tuples(anything, anything, anything, anything, anything), max_size=10))
-def test_whatever_is_measured_there_is_a_state(samples):
+def test_any_measurements_have_a_state(samples):
     state = NOTHING
     for time_s, cpu, own, memory, load in samples:
         sample = MachineSample(time_s if time_s is not None else 0.0, cpu, memory, load, own_cpu_percent=own)

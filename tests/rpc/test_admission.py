@@ -81,7 +81,7 @@ def test_prompts_beyond_the_budget_are_refused_and_the_others_answered(daemon: R
         assert next(wire.executions.Execute(large(handle), timeout=TIMEOUT_S)), "there is room again"
 
 
-def test_who_opens_calls_and_sends_nothing_keeps_nobody_out(daemon: RunningDaemon) -> None:
+def test_calls_that_send_nothing_keep_no_other_out(daemon: RunningDaemon) -> None:
     method = daemon.channel.stream_unary("/oblix.v1.SessionService/AppendMessages")
     never = threading.Event()
 

@@ -147,7 +147,7 @@ def test_a_method_or_a_field_is_described_by_its_name(grpcurl, symbol: str, word
     assert words in grpcurl("describe", symbol)
 
 
-def test_what_is_not_there_is_not_described(grpcurl) -> None:
+def test_an_unknown_symbol_is_not_described(grpcurl) -> None:
     for symbol in ("oblix.v1.SessionService.Nope", "oblix.v1.Nope", "nope"):
         assert "not found" in grpcurl("describe", symbol, ok=False)
 

@@ -44,7 +44,7 @@ async def test_first_come_first_served_and_everybody_sees_their_place() -> None:
     assert served == ["a", "b", "c"]
 
 
-async def test_who_is_stopped_leaves_the_line_and_the_others_move_up() -> None:
+async def test_a_stopped_turn_leaves_the_queue_and_the_others_move_up() -> None:
     queue, served = TurnQueue(), []
     first, second, third = (Visitor(queue, "s", served, name) for name in "abc")
     await let_tasks_run()

@@ -100,7 +100,7 @@ async def test_clients_take_turns() -> None:
     assert "".join(await play_out(served, 8)) == "abcabcaa"
 
 
-async def test_who_comes_once_does_not_keep_the_second_prompt_of_another_waiting_for_ever() -> None:
+async def test_new_clients_do_not_starve_the_second_prompt_of_another() -> None:
     slots, served = ModelSlots(), []
     for client in ("holds", "two", "two"):
         Visitor(slots, served, client)
@@ -157,7 +157,7 @@ async def test_a_server_that_takes_more_lets_those_who_wait_go_on() -> None:
     await play_out(served, 5)
 
 
-async def test_who_leaves_the_line_leaves_no_trace() -> None:
+async def test_a_waiter_that_leaves_the_queue_leaves_no_trace() -> None:
     slots, served = ModelSlots(), []
     Visitor(slots, served, "holds")
     waiting = [Visitor(slots, served, client) for client in "aabbc"]

@@ -11,9 +11,8 @@ from support.drivers.conversations import all_messages, all_sessions, say, sessi
 from support.drivers.waiting import eventually
 
 from oblixd.sessions import Sessions
-from oblixd.sessions.backup import make_another
 from oblixd.sessions.fsck import problems
-from oblixd.sessions.storage.changes import STORE_ID
+from oblixd.sessions.storage.changes import STORE_ID, forget_store_id
 from oblixd.store import offline
 from oblixd.store.inspection import DATA_FILE
 from oblixd.store.restore import put_in_place, verify
@@ -68,7 +67,7 @@ async def test_a_backup_under_writing_holds_all_that_was_acknowledged_before_it(
 
 def _restore(backup: Path, directory: Path) -> None:
     directory.mkdir()
-    assert not put_in_place(backup, verify(backup), directory, directory / "before", make_another)
+    assert not put_in_place(backup, verify(backup), directory, directory / "before", forget_store_id)
 
 
 async def test_a_restored_store_is_another_one(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ async def test_giving_up_after_the_publication_takes_nothing_back(sessions: Sess
     assert len(all_messages(sessions, "mine")) == made.message_count == builder.CHUNK_MESSAGES + 1
 
 
-async def test_what_was_built_and_not_published_is_swept(tmp_path: Path) -> None:
+async def test_unpublished_messages_are_swept(tmp_path: Path) -> None:
     async with sessions_in(tmp_path) as sessions:
         source = await _session(sessions, *(f"{n}" for n in range(1000)))
         copying = asyncio.create_task(sessions.copy(source.id, None))
@@ -114,7 +114,7 @@ async def test_what_was_built_and_not_published_is_swept(tmp_path: Path) -> None
         assert sessions.count() == 1
 
 
-async def test_what_a_crash_left_of_a_copy_is_swept_after_the_start(tmp_path: Path) -> None:
+async def test_remains_of_a_copy_are_swept_after_a_crash(tmp_path: Path) -> None:
     async with sessions_in(tmp_path) as sessions:
         draft = builder.SessionBuilder(sessions.db)
         for n in range(builder.CHUNK_MESSAGES):

@@ -56,7 +56,9 @@ METADATA = {
         ({"text": "x", "flag": False}, False),
     ],
 )
-async def test_what_a_filter_finds(sessions: Sessions, wanted: dict[str, Any], found: bool) -> None:
+async def test_filters_find_the_sessions_that_match(
+    sessions: Sessions, wanted: dict[str, Any], found: bool
+) -> None:
     await sessions.create(Session(metadata=struct(**METADATA)))
     await sessions.create(Session(metadata=struct(unrelated=1)))
     assert len(all_sessions(sessions, **wanted)) == found

@@ -194,7 +194,7 @@ def _drop(table: str) -> Operation:
         ("running", "it is not found in running"),
     ],
 )
-def test_what_is_missing_is_told_of_the_session(
+def test_missing_records_are_reported_for_their_session(
     sound_store: Path, tmp_path: Path, table: str, told: str
 ) -> None:
     found = _check_changed(sound_store, tmp_path / "changed", _drop(table))
@@ -209,7 +209,7 @@ def _ids(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("table", ["ids", "progress", "recency", "labels", "running", "messages", "pieces"])
-def test_what_belongs_to_nobody_is_told(sound_store: Path, tmp_path: Path, table: str) -> None:
+def test_records_without_a_session_are_reported(sound_store: Path, tmp_path: Path, table: str) -> None:
     def stray(file: offline.File) -> None:
         file.tables[table].put(file.txn, b"\xfe" * 24, b"\xfe" * 8)
 

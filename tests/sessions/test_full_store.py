@@ -85,7 +85,7 @@ async def test_the_longest_deleted_go_first_and_no_more_than_have_to(sessions: S
     assert len(all_messages(sessions, ids[24])) == 20
 
 
-async def test_what_was_deleted_before_goes_when_room_is_needed(sessions: Sessions) -> None:
+async def test_deleted_sessions_are_purged_when_room_is_needed(sessions: Sessions) -> None:
     early = [(await sessions.create(Session())).id for _ in range(5)]
     for session_id in early:
         await sessions.append(session_id, [say(TEXT) for _ in range(60)])

@@ -38,7 +38,7 @@ def in_(sessions: Sessions, session_id: str) -> list[str]:
     return texts(all_messages(sessions, session_id))
 
 
-async def test_what_follows_is_added(sessions: Sessions) -> None:
+async def test_new_messages_of_a_source_are_added(sessions: Sessions) -> None:
     first, _ = await take(sessions, "a", "b", grow=False)
     second, totals = await take(sessions, "a", "b", "c", "d")
     assert second.session.id == first.session.id
@@ -71,7 +71,7 @@ async def test_a_last_message_that_went_on_is_replaced_and_kept_as_a_version(ses
     assert in_(sessions, first.session.id) == ["a", "in the making", "b, too", "c"]
 
 
-async def test_what_was_deleted_of_it_here_stays_away(sessions: Sessions) -> None:
+async def test_messages_deleted_here_stay_deleted(sessions: Sessions) -> None:
     first, _ = await take(sessions, "a", "b")
     await sessions.delete_messages(
         sessions_pb2.DeleteMessagesRequest(session_id=first.session.id, sequences=[1])
@@ -80,7 +80,7 @@ async def test_what_was_deleted_of_it_here_stays_away(sessions: Sessions) -> Non
     assert in_(sessions, grown.session.id) == ["b", "c"]
 
 
-async def test_what_went_on_here_and_there_is_a_fork(sessions: Sessions) -> None:
+async def test_a_session_that_went_on_here_and_there_is_a_fork(sessions: Sessions) -> None:
     first, _ = await take(sessions, "a")
     await sessions.append(first.session.id, [say("here")])
     second, _ = await take(sessions, "a", "there")
@@ -92,7 +92,7 @@ async def test_what_went_on_here_and_there_is_a_fork(sessions: Sessions) -> None
     assert sessions.count() == 2
 
 
-async def test_what_was_undone_there_is_replaced_and_can_be_brought_back(sessions: Sessions) -> None:
+async def test_messages_undone_at_the_source_are_replaced_and_can_be_brought_back(sessions: Sessions) -> None:
     first, _ = await take(sessions, "a", "b", "undone", "too")
     second, _ = await take(sessions, "a", "anew", "and", "on")
     assert first.session.id in second.detail
@@ -101,7 +101,7 @@ async def test_what_was_undone_there_is_replaced_and_can_be_brought_back(session
     assert in_(sessions, first.session.id) == ["a", "b", "undone", "too"]
 
 
-async def test_what_was_deleted_here_does_not_come_back(sessions: Sessions) -> None:
+async def test_a_session_deleted_here_does_not_come_back(sessions: Sessions) -> None:
     first, _ = await take(sessions, "a")
     await sessions.delete(first.session.id)
     again, totals = await take(sessions, "a", "b")

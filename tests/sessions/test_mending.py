@@ -88,7 +88,7 @@ def texts_of(sessions: Sessions, session_id: str) -> list[str]:
         ({"last": 1000}, list(NUMBERS), []),
     ],
 )
-async def test_what_is_named_is_gone_for_good(
+async def test_named_messages_are_deleted_for_good(
     tmp_path: Path, request_: dict[str, Any], gone: list[str], left: list[str]
 ) -> None:
     async with sessions_in(tmp_path) as sessions:
@@ -253,7 +253,7 @@ async def test_a_wrong_edit_changes_nothing(
     assert (all_messages(sessions, session_id), sessions.get(session_id)) == (before, header)
 
 
-async def test_of_two_who_edit_the_same_version_one_is_refused(sessions: Sessions) -> None:
+async def test_one_of_two_edits_of_the_same_version_is_refused(sessions: Sessions) -> None:
     session_id = await a_session(sessions)
     edits = [edit(sessions, session_id, 1, text, version=0) for text in "ab"]
     done = await asyncio.gather(*edits, return_exceptions=True)

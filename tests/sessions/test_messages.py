@@ -56,7 +56,7 @@ async def test_messages_come_back_as_they_were_recorded(tmp_path: Path) -> None:
     assert recorded[1].id != recorded[0].id
 
 
-async def test_what_only_the_daemon_sets_is_not_taken(sessions: Sessions) -> None:
+async def test_fields_that_only_the_daemon_sets_are_ignored(sessions: Sessions) -> None:
     given = say("x", id="mine", sequence=9, request_id="r", source_session_id="s")
     given.timings.total.seconds = 1
     given.decision.rule = "MINE"
@@ -94,7 +94,7 @@ async def test_pages_together_are_all_messages(
     assert said == list("edcba" if newest_first else "abcde")
 
 
-async def test_what_is_appended_meanwhile_is_on_a_later_page(sessions: Sessions) -> None:
+async def test_messages_appended_meanwhile_are_on_a_later_page(sessions: Sessions) -> None:
     session_id = await _session(sessions, "a", "b")
     page, token = sessions.messages(session_id, page_size=1, page_token="", newest_first=False)
     await sessions.append(session_id, [say("c")])

@@ -49,7 +49,7 @@ async def test_a_session_without_an_id_can_not_be_met(sessions: Sessions) -> Non
         await sessions.get_or_create(Session(title="which?"))
 
 
-async def test_what_is_there_stays_as_it_is(sessions: Sessions) -> None:
+async def test_an_existing_session_stays_as_it_is(sessions: Sessions) -> None:
     given: dict[str, Any] = {"title": "First", "metadata": struct(a=1), "context": struct(system="Be brief.")}
     made, is_new = await sessions.get_or_create(Session(id=NAME, **given))
     assert is_new

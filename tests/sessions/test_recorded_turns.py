@@ -112,7 +112,7 @@ async def test_an_id_is_taken_in_every_session(sessions: Sessions) -> None:
     assert sessions.get(other.id).message_count == 0
 
 
-async def test_of_two_who_begin_with_one_id_one_is_refused(sessions: Sessions) -> None:
+async def test_one_of_two_turns_with_the_same_request_id_is_refused(sessions: Sessions) -> None:
     made = [await sessions.create(Session()) for _ in range(2)]
     begun = await asyncio.gather(
         *(sessions.begin_turn(one.id, "r", [say("question")]) for one in made), return_exceptions=True
@@ -145,7 +145,7 @@ async def test_a_purged_sessions_ids_are_free(tmp_path: Path, monkeypatch: pytes
     assert list(problems(tmp_path / DATA_FILE)) == []
 
 
-async def test_what_was_kept_for_a_while_and_purged_leaves_no_ids(sessions: Sessions) -> None:
+async def test_a_purged_session_leaves_no_request_ids(sessions: Sessions) -> None:
     session_id = await _record_turn(sessions, "r")
     await sessions.delete(session_id)
     assert await deletion.purge(sessions.db, 0) == 1
@@ -181,7 +181,7 @@ async def test_a_request_belongs_to_the_session_that_it_began_in(tmp_path: Path)
         assert _find_turn(sessions, "r") == before
 
 
-async def test_what_the_daemons_death_cut_off_is_found_as_interrupted(tmp_path: Path) -> None:
+async def test_a_turn_that_the_daemons_death_cut_off_is_found_as_interrupted(tmp_path: Path) -> None:
     async with sessions_in(tmp_path) as sessions:
         made = await sessions.create(Session())
         turn = await sessions.begin_turn(made.id, "r", [say("question")], b"print")

@@ -102,7 +102,7 @@ async def test_a_sound_store_is_the_same_afterwards(sound_store: tuple[bytes, Tr
 
 
 @pytest.mark.parametrize("index", ["ids", "recency", "labels", "label_counts", "turns", "progress"])
-async def test_what_the_rest_says_is_made_anew(
+async def test_lost_records_are_rebuilt_from_the_others(
     sound_store: tuple[bytes, Truth], tmp_path: Path, index: str
 ) -> None:
     content, truth = sound_store
@@ -144,7 +144,7 @@ async def test_a_progress_record_is_not_made_up_where_messages_may_be_missing(
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_whatever_page_is_lost_nothing_is_shorter(
+async def test_no_lost_page_shortens_a_session_silently(
     sound_store: tuple[bytes, Truth], tmp_path: Path, seed: int
 ) -> None:
     content, truth = sound_store

@@ -49,7 +49,7 @@ async def session_with(sessions: Sessions, count: int) -> str:
     return session_id
 
 
-async def test_what_was_read_before_is_not_read_again(sessions: Sessions) -> None:
+async def test_messages_in_memory_are_not_read_again(sessions: Sessions) -> None:
     session_id, reader = await session_with(sessions, 3 * BLOCK), Reader(sessions)
     everything = [f"m{number}" for number in range(1, 3 * BLOCK + 1)]
     assert reader.read(session_id) == (everything, 3 * BLOCK)
@@ -149,7 +149,7 @@ with lmdb.open(path, max_dbs=64, map_size=1 << 30) as environment:
 """
 
 
-async def test_what_another_process_writes_is_seen_at_once(sessions: Sessions, tmp_path: Path) -> None:
+async def test_writes_of_another_process_are_seen_at_once(sessions: Sessions, tmp_path: Path) -> None:
     session_id, reader = await session_with(sessions, 3), Reader(sessions)
     assert reader.read(session_id) == (["m1", "m2", "m3"], 3)
     number = str(sessions.db.ref(session_id).number)

@@ -53,7 +53,7 @@ async def _all_kinds(sessions: Sessions) -> str:
     return made.id
 
 
-async def test_what_is_exported_and_imported_is_the_same(tmp_path: Path) -> None:
+async def test_an_exported_and_imported_session_is_the_same(tmp_path: Path) -> None:
     async with sessions_in(tmp_path / "one") as one, sessions_in(tmp_path / "two") as two:
         session_id = await _all_kinds(one)
         exported = await _export(one, session_id)

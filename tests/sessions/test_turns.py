@@ -138,7 +138,7 @@ async def test_a_second_turn_is_refused_while_one_runs(sessions: Sessions) -> No
     await sessions.begin_turn(turn.session.id, "second", [say("me too")])
 
 
-async def test_of_two_turns_that_begin_at_once_one_is_refused(sessions: Sessions) -> None:
+async def test_one_of_two_turns_that_begin_at_once_is_refused(sessions: Sessions) -> None:
     made = await sessions.create(Session())
     begun = await asyncio.gather(
         *(sessions.begin_turn(made.id, f"r{n}", [say(f"q{n}")]) for n in range(2)), return_exceptions=True
@@ -298,7 +298,7 @@ async def test_a_turn_that_may_not_begin_costs_those_who_write_beside_it_nothing
     assert written == [], "nothing of the group had to be done anew"
 
 
-async def test_what_is_written_beside_an_answer_is_there_with_it_or_not_at_all(sessions: Sessions) -> None:
+async def test_an_extra_write_is_stored_with_the_answer_or_not_at_all(sessions: Sessions) -> None:
     turn = await _begin(sessions)
     beside = _CountingWrite(sessions)
     await sessions.delete(turn.session.id)

@@ -166,7 +166,7 @@ async def test_a_title_that_is_too_long_is_refused_everywhere(sessions: Sessions
     assert sessions.count() == 1
 
 
-async def test_what_was_given_is_told_shortly(sessions: Sessions) -> None:
+async def test_an_error_repeats_the_value_in_short(sessions: Sessions) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         sessions.get("x" * 10**6)
     told = caught.value

@@ -132,7 +132,7 @@ async def test_a_reader_that_was_away_is_told_each_session_once(sessions: Sessio
         assert (await next_event(events))[:2] == ("removed", ids[0])
 
 
-async def test_who_is_far_behind_is_told_once_he_caught_up(
+async def test_a_watcher_that_is_far_behind_is_told_when_it_caught_up(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "PAGE", 5)
@@ -142,7 +142,9 @@ async def test_who_is_far_behind_is_told_once_he_caught_up(
         assert await told_until_synced(events) == [("session", session_id) for session_id in ids]
 
 
-async def test_who_is_too_far_behind_begins_anew(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watcher_that_is_too_far_behind_must_resync(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(changes, "MIN_CHANGES", 5)
     monkeypatch.setattr(changes, "TRIM_BATCH", 5)
     behind = sessions.watch(Struct(), 0)
@@ -178,7 +180,7 @@ async def test_the_end_of_the_daemon_ends_the_watches(sessions: Sessions) -> Non
     assert sessions.watch_count == 0
 
 
-async def test_who_watches_keeps_an_idle_daemon_and_is_told_of_its_end(tmp_path: Path) -> None:
+async def test_a_watcher_keeps_an_idle_daemon_running_and_is_told_of_its_end(tmp_path: Path) -> None:
     for idle_s in (0.2, 2.0, 20.0):  # on a busy machine the first daemon may end before it is watched
         if await _is_kept_by_its_watch(tmp_path, idle_s):
             return
@@ -287,7 +289,7 @@ async def test_a_change_is_matched_once_and_told_after_its_answer(sessions: Sess
     await sessions.append(made, [say("to nobody")])
 
 
-def test_what_many_are_sent_is_written_once() -> None:
+def test_an_event_for_many_watchers_is_serialised_once() -> None:
     written = []
     write = Writer(lambda response: written.append(response) or bytes(len(str(response))))
     responses = [

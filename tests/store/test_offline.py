@@ -75,7 +75,7 @@ def _fail(file: offline.File) -> None:
     _ = 1 // 0
 
 
-def test_what_liblmdb_refuses_is_data_loss(tmp_path: Path) -> None:
+def test_a_file_that_liblmdb_refuses_is_data_loss(tmp_path: Path) -> None:
     (tmp_path / "foreign").write_bytes(b"foreign " * PAGE)
     with pytest.raises(DataLossError, match="foreign is damaged"), offline.open_file(tmp_path / "foreign"):
         pass

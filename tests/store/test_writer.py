@@ -100,7 +100,7 @@ async def test_a_writer_that_dies_leaves_nobody_waiting(tmp_path: Path) -> None:
         assert _keys(store) == [], "reading goes on"
 
 
-async def test_what_was_handed_over_is_carried_out_though_nobody_waits(tmp_path: Path) -> None:
+async def test_submitted_writes_are_carried_out_though_nobody_waits(tmp_path: Path) -> None:
     async with store_in(tmp_path / "store", TABLES) as store:
         store.write(_put(store.table("things"), b"k")).cancel()
         await store.write(lambda txn: None)

@@ -76,7 +76,7 @@ def test_whole_tool_calls_and_their_results(server: ClaudeServer, client: anthro
             ask(client, messages=[*asked, {"role": "user", "content": wrong}])
 
 
-def test_the_model(client: anthropic.Anthropic) -> None:
+def test_the_official_client_lists_the_model(client: anthropic.Anthropic) -> None:
     assert client.models.retrieve(MODEL).id == MODEL
     with pytest.raises(anthropic.NotFoundError):
         client.models.retrieve("claude-9")
@@ -113,7 +113,9 @@ def test_a_temperature_goes_with_the_older_version_only(client: anthropic.Anthro
 
 
 @pytest.mark.parametrize("status", [429, 500, 529])
-def test_errors(server: ClaudeServer, client: anthropic.Anthropic, status: int) -> None:
+def test_the_official_client_raises_its_errors(
+    server: ClaudeServer, client: anthropic.Anthropic, status: int
+) -> None:
     server.script(Answer(fault=Refuse(status, "no")))
     with pytest.raises(anthropic.APIStatusError) as caught:
         ask(client, stream=True)

@@ -46,7 +46,7 @@ def test_a_limit_is_kept(client: ollama.Client) -> None:
     assert (answer.message.content, answer.done_reason, answer.eval_count) == ("You said:", "length", 2)
 
 
-def test_tool_calls(server: OllamaServer, client: ollama.Client) -> None:
+def test_the_official_client_reads_tool_calls(server: OllamaServer, client: ollama.Client) -> None:
     answer = Answer("Let me see.", tool_calls=(WEATHER, ToolCall("time")))
     server.script(answer, answer)
     *pieces, last = client.chat("llama2", MESSAGES, stream=True)
@@ -60,7 +60,7 @@ def test_tool_calls(server: OllamaServer, client: ollama.Client) -> None:
     assert (last.done_reason, whole.done_reason) == ("stop", "stop")
 
 
-def test_the_models(client: ollama.Client) -> None:
+def test_the_official_client_lists_the_models(client: ollama.Client) -> None:
     assert [model.model for model in client.list().models] == ["llama2:latest", "mistral:7b"]
     assert client.list().models[0].details.format == "gguf"
     shown = client.show("llama2")
@@ -68,7 +68,7 @@ def test_the_models(client: ollama.Client) -> None:
     assert shown.capabilities == ["completion", "tools", "vision", "thinking"]
 
 
-def test_what_is_loaded(server: OllamaServer, client: ollama.Client) -> None:
+def test_the_official_client_lists_loaded_models(server: OllamaServer, client: ollama.Client) -> None:
     assert client.ps().models == []
     for keep_alive, num_ctx in (("10m", 2048), (600, 2048), ("-1m", 1024)):
         client.chat("llama2", MESSAGES, keep_alive=keep_alive, options={"num_ctx": num_ctx})
@@ -81,7 +81,7 @@ def test_what_is_loaded(server: OllamaServer, client: ollama.Client) -> None:
     assert client.ps().models == []
 
 
-def test_a_pull(server: OllamaServer, client: ollama.Client) -> None:
+def test_the_official_client_pulls_a_model(server: OllamaServer, client: ollama.Client) -> None:
     steps = list(client.pull("gemma", stream=True))
     assert [step.status for step in (steps[0], *steps[-3:])] == [
         "pulling manifest",
@@ -106,7 +106,7 @@ def test_a_pull(server: OllamaServer, client: ollama.Client) -> None:
         ({"messages": [{"role": "user", "content": "", "images": ["aGk="]}]}, "image input"),
     ],
 )
-def test_what_is_refused(
+def test_the_official_client_raises_for_a_refusal(
     server: OllamaServer, client: ollama.Client, request_: dict[str, object], message: str
 ) -> None:
     server.capabilities = ["completion"]
@@ -117,7 +117,7 @@ def test_what_is_refused(
 
 
 @pytest.mark.parametrize("call", ["chat", "show"])
-def test_what_is_not_pulled(client: ollama.Client, call: str) -> None:
+def test_the_official_client_raises_for_a_model_that_is_not_pulled(client: ollama.Client, call: str) -> None:
     arguments = {"model": "gemma"} | ({"messages": MESSAGES} if call == "chat" else {})
     with pytest.raises(ollama.ResponseError, match="model 'gemma' not found") as caught:
         getattr(client, call)(**arguments)
@@ -132,7 +132,7 @@ def test_an_error_in_the_stream(server: OllamaServer, client: ollama.Client) -> 
         next(stream)
 
 
-def test_what_a_client_of_ours_would_see(server: OllamaServer, client: ollama.Client) -> None:
+def test_our_client_sees_the_same_server(server: OllamaServer, client: ollama.Client) -> None:
     client.chat("llama2", MESSAGES, keep_alive="5m")
     [received] = server.requests
     assert (received.method, received.path) == ("POST", "/api/chat")

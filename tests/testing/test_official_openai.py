@@ -87,7 +87,7 @@ def test_a_choice_without_tools_is_refused(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, tool_choice="auto")
 
 
-def test_the_models(client: openai.OpenAI) -> None:
+def test_the_official_client_lists_the_models(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["gpt-4o-mini"]
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_model(client: openai.OpenAI) -> None:
     ("status", "error"),
     [(429, openai.RateLimitError), (400, openai.BadRequestError), (503, openai.InternalServerError)],
 )
-def test_errors(
+def test_the_official_client_raises_its_errors(
     server: OpenAIServer, client: openai.OpenAI, status: int, error: type[openai.APIStatusError]
 ) -> None:
     server.script(Answer(fault=Refuse(status, "no")))

@@ -67,7 +67,7 @@ async def test_without_caps_nothing_is_reached(store: Store) -> None:
     assert (usage.budgets(), usage.reached_budget()) == ((), None)
 
 
-async def test_of_two_caps_the_one_that_lasts_longer_is_told(store: Store) -> None:
+async def test_the_longer_of_two_reached_caps_is_reported(store: Store) -> None:
     usage = Usage(store, caps=Caps(daily=1.0, monthly=1.0))
     await usage.add(_entry("one", 1.0))
     reached = usage.reached_budget()
@@ -112,7 +112,7 @@ async def test_the_hour_that_comes_twice_belongs_to_one_day(store: Store, berlin
     assert report.total.executions == 2
 
 
-async def test_who_goes_away_meanwhile_is_counted_all_the_same(store: Store) -> None:
+async def test_usage_of_a_client_that_leaves_is_counted(store: Store) -> None:
     usage = Usage(store, caps=Caps(daily=1.0))
     adding = asyncio.create_task(usage.add(_entry("one", 0.5)))
     await asyncio.sleep(0)

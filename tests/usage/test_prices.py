@@ -34,7 +34,7 @@ def test_a_name_with_signs_is_cut_at_the_last_equals_sign() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "openai:x", "openai:x=1", "a b=1/2", "x=-1/2", "x=1/2/", "x=nan/1"])
-def test_what_is_no_price_is_refused(text: str) -> None:
+def test_a_malformed_price_is_refused(text: str) -> None:
     assert not re.fullmatch(PATTERN, text)
 
 
@@ -46,7 +46,7 @@ async def test_a_cost_is_known_where_price_and_tokens_are(store: Store) -> None:
     assert usage.cost("ollama:small", None, None, is_local=True) == 0
 
 
-def test_what_was_cached_has_a_price_of_its_own() -> None:
+def test_cached_tokens_have_a_price_of_their_own() -> None:
     price = Price(10, 20, cache_read=1, cache_write=12.5)
     assert price.cost(1_000_000, 0, 600_000, 200_000) == pytest.approx(2 + 0.6 + 2.5)
     assert price.cost(1_000_000, 1_000_000, 0, 0) == pytest.approx(30)

@@ -160,7 +160,7 @@ async def test_days_that_are_no_range_are_refused(store: Store, first: date, las
     assert caught.value.reason == "INVALID_DAYS"
 
 
-async def test_what_is_older_than_it_is_kept_goes(store: Store) -> None:
+async def test_entries_older_than_the_retention_are_removed(store: Store) -> None:
     clock = Clock()
     usage = Usage(store, clock=clock)
     ages = [0, 399, 400, 401, 900]

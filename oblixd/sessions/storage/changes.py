@@ -17,6 +17,7 @@ from oblixd.sessions.storage.index import split
 from oblixd.sessions.storage.keys import SessionKey
 from oblixd.sessions.storage.schema import Tables, number_key
 from oblixd.store import Store, Transaction
+from oblixd.store.offline import File
 from oblixd.store.v1 import records_pb2 as records
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,16 @@ class ChangeLog:
             last = changes.get(txn, number_key(revision)) or b""
             changes.delete_all(txn, b"")
             changes.put(txn, number_key(revision + REVISION_LEAP), last)
+
+
+def forget_store_id(file: File) -> None:
+    """Take the store's id away from a file; the daemon gives it another one.
+
+    Revisions are counted on from where a backup was made, so what somebody noted of
+    them since (a search index, a watcher) means other changes.
+    """
+    if counters := file.tables.get("counters"):
+        counters.delete(file.txn, STORE_ID)
 
 
 def _change(key: bytes, payload: bytes) -> Change:

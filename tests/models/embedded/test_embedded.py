@@ -110,7 +110,7 @@ async def test_cancelling_frees_it(connect_embedded: Connect) -> None:
     assert process.cpu_times().user - before < 0.2
 
 
-async def test_whoever_stops_waiting_does_not_stop_the_loading(connect_embedded: Connect) -> None:
+async def test_a_cancelled_wait_does_not_stop_the_loading(connect_embedded: Connect) -> None:
     connection = connect_embedded()
     first = asyncio.create_task(ask(connection, SHORT))
     second = asyncio.create_task(ask(connection, SHORT))
@@ -133,7 +133,7 @@ async def test_closing_while_it_loads_leaves_nothing(connect_embedded: Connect) 
     assert "shut down" in again.error.message
 
 
-async def test_what_does_not_fit_is_refused(connect_embedded: Connect) -> None:
+async def test_a_prompt_longer_than_the_window_is_refused(connect_embedded: Connect) -> None:
     connection = connect_embedded(context=256)
     heard = await ask(connection, question("word " * 2000))
     assert heard.error is not None

@@ -87,7 +87,7 @@ async def test_models_make_room_for_each_other(connect_embedded: Connect) -> Non
     assert (two.pid, two.status().state) == (None, State.IDLE)
 
 
-async def test_what_needs_too_much_is_not_even_started(connect_embedded: Connect) -> None:
+async def test_a_model_that_needs_too_much_memory_is_not_started(connect_embedded: Connect) -> None:
     connection = connect_embedded(max_memory_bytes=1 << 28)
     heard = await ask(connection, SHORT)
     assert heard.error is not None

@@ -36,7 +36,9 @@ def test_the_packaged_weights() -> None:
         ({"llama.attention.key_length": 16, "llama.attention.value_length": 4}, 4 * 2 * 20),
     ],
 )
-def test_what_attention_keeps(tmp_path: Path, changes: dict[str, object], kept: int) -> None:
+def test_the_size_of_the_attention_cache_is_computed(
+    tmp_path: Path, changes: dict[str, object], kept: int
+) -> None:
     header = read(tmp_path, file_of(LLAMA | changes))
     assert header == Header(header.file_bytes, 2048, kept, 64, 3)
 
@@ -60,7 +62,7 @@ def test_heads_of_its_own_are_as_many_as_asked(tmp_path: Path) -> None:
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 2**60), "damaged"),
     ],
 )
-def test_what_is_wrong_with_a_file(tmp_path: Path, data: bytes, words: str) -> None:
+def test_a_malformed_file_is_refused_with_the_reason(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(BrokenFileError, match=words):
         read(tmp_path, data)
 

@@ -63,7 +63,7 @@ async def test_as_many_go_as_must() -> None:
     assert [model.left for model in models] == [1, 1, 1]
 
 
-async def test_who_answers_is_waited_for_and_then_goes_at_once() -> None:
+async def test_a_busy_model_is_waited_for_and_unloaded_at_once() -> None:
     memory = Memory(10)
     busy, waiting = Model(memory, "busy"), Model(memory, "waiting")
     await memory.take(busy, 8)
@@ -96,7 +96,7 @@ async def test_nobody_waits_for_ever() -> None:
     assert busy.left == 0, "nobody waits any more"
 
 
-async def test_what_can_never_fit_is_refused_and_nobody_goes_for_it() -> None:
+async def test_a_model_that_can_never_fit_is_refused_and_unloads_no_other() -> None:
     memory = Memory(10)
     idle, large = Model(memory, "idle"), Model(memory, "large")
     await memory.take(idle, 4)
@@ -107,7 +107,7 @@ async def test_what_can_never_fit_is_refused_and_nobody_goes_for_it() -> None:
     assert idle.left == 0
 
 
-async def test_who_stops_waiting_holds_up_nobody() -> None:
+async def test_a_cancelled_wait_holds_up_no_other() -> None:
     memory = Memory(10)
     busy, impatient, small = (Model(memory, title) for title in ("busy", "impatient", "small"))
     await memory.take(busy, 8)
@@ -137,7 +137,7 @@ def test_the_cache_of_prompts_goes_by_free_memory() -> None:
     assert 0 < free_bytes(GIB) <= GIB
 
 
-def test_what_a_model_needs_grows_with_slots_and_cache() -> None:
+def test_the_memory_of_a_model_grows_with_slots_and_cache() -> None:
     one, four = needs(SMOL, 2048, 1, 0), needs(SMOL, 2048, 4, 0)
     assert 210 << 20 < one < 260 << 20, "it took 210 MiB with a full window"
     assert four - one == 3 * (window_bytes(SMOL, 2048) + 4 * 49_152)

@@ -29,7 +29,7 @@ def test_a_file_of_the_users_own(tmp_path: Path) -> None:
         weights.find(tmp_path / "other.gguf")
 
 
-def test_what_is_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     with pytest.raises(WeightsError, match="oblix models fetch embedded"):
         weights.find(None)

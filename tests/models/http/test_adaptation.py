@@ -351,7 +351,7 @@ def test_a_refused_field_is_changed(body: dict[str, Any], refused: Refused, afte
 
 
 @pytest.mark.parametrize(("body", "refused"), UNCHANGED)
-def test_what_is_asked_is_not_changed(body: dict[str, Any], refused: Refused) -> None:
+def test_a_field_that_the_request_sets_is_not_changed(body: dict[str, Any], refused: Refused) -> None:
     attempt = Adaptations().of("http://x", "m").attempt()
     assert not attempt.learn(Refusal.read(refused[0], {}, json.dumps(refused[1]).encode()), body)
     assert attempt.apply(body) == body

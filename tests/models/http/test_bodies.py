@@ -58,9 +58,7 @@ async def test_any_good_status_begins_an_answer(status: int, connections: Connec
 @pytest.mark.parametrize(
     ("body", "words"), [(b"", "it sent nothing"), (b"OK", "began with 'OK'"), (b'{"hello": 1}', "hello")]
 )
-async def test_what_came_in_place_of_an_answer_is_quoted(
-    body: bytes, words: str, connections: Connections
-) -> None:
+async def test_a_body_that_is_no_answer_is_quoted(body: bytes, words: str, connections: Connections) -> None:
     async with playing([head("Content-Type: application/json"), body]) as server:
         heard = await ask(connections(KIND.connect(KIND.spec(server.url))))
     assert heard.error is not None
@@ -111,7 +109,7 @@ def test_a_bomb_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         list(iter(unpacker.next_step, b""))
 
 
-async def test_long_headers(connections: Connections) -> None:
+async def test_headers_that_are_too_long_are_a_failure(connections: Connections) -> None:
     lines = (
         "Content-Type: text/event-stream",
         f"Content-Security-Policy: {'p' * 60_000}",

@@ -29,7 +29,7 @@ async def connection(server):
     await made.close()
 
 
-async def test_what_was_sent_fails_at_once_and_what_follows_works(server, connection):
+async def test_requests_under_way_fail_at_once_and_later_ones_work(server, connection):
     server.script(Answer("one two three", fault=Hang()), "fine")
     asking = asyncio.create_task(ask(connection))
     await asyncio.to_thread(server.wait_for_requests, 1)

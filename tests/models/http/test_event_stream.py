@@ -88,7 +88,7 @@ def test_events_as_servers_write_them(wire: bytes, events: list[bytes]) -> None:
     assert [*cutter.feed(wire), *cutter.rest()] == events
 
 
-def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "LONGEST_LINE", 100)
     lines = LineSplitter()
     assert lines.feed(b"x" * 100 + b"\n" + b"y" * 60) == [b"x" * 100]

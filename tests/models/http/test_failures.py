@@ -180,7 +180,7 @@ async def test_a_broken_event_that_nobody_needs_is_passed_over(
         ("\N{ARABIC-INDIC DIGIT FIVE}", None),
     ],
 )
-def test_retry_after(header: str | None, seconds: float | None) -> None:
+def test_the_header_retry_after_is_read(header: str | None, seconds: float | None) -> None:
     assert retry_after_s(header) == seconds
 
 
@@ -197,7 +197,7 @@ async def test_retry_after_reaches_the_caller(server: ModelServer, connection: C
     assert error.retry_after_s == 12.0
 
 
-async def test_nobody_listens(kind: Kind, connections: Callable[..., Connection]) -> None:
+async def test_a_closed_port_is_unreachable(kind: Kind, connections: Callable[..., Connection]) -> None:
     with bad_ports.unheard() as port:
         url = f"http://127.0.0.1:{port}"
         connection = connections(kind.connect(kind.spec(url)))
@@ -239,7 +239,7 @@ async def test_tls_with_a_server_that_speaks_none(
     assert "TLS failed" in error.message
 
 
-async def test_what_is_no_http_at_all(connections: Callable[..., Connection]) -> None:
+async def test_bytes_that_are_no_http_are_a_failure(connections: Callable[..., Connection]) -> None:
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"\x16\x03\x01 SSH-2.0-OpenSSH\r\n\r\n")

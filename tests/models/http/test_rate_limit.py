@@ -47,7 +47,7 @@ def in_s(seconds: float) -> datetime:
         ("2015-10-21T07:28:00Z", 0.0),
     ],
 )
-def test_forms(text: str, seconds: float | None) -> None:
+def test_limits_are_read_in_every_form(text: str, seconds: float | None) -> None:
     assert reset_s(text) == (None if seconds is None else pytest.approx(seconds))
 
 
@@ -62,7 +62,7 @@ def test_forms(text: str, seconds: float | None) -> None:
     ],
     ids=["offset", "zulu", "bare", "since 1970", "since 1970 in ms"],
 )
-def test_instants(write: Callable[[], str]) -> None:
+def test_resets_are_read_as_instants(write: Callable[[], str]) -> None:
     assert reset_s(write()) == pytest.approx(30, abs=2)
 
 
@@ -104,7 +104,7 @@ def test_the_longest_counts() -> None:
 
 
 @pytest.mark.parametrize(("status", "counts"), [(429, True), (503, True), (529, True), (500, False)])
-def test_who_is_turned_away_comes_back_when_told(status: int, counts: bool) -> None:
+def test_a_refused_request_is_sent_again_at_the_time_that_the_server_gave(status: int, counts: bool) -> None:
     for given in ("30", formatdate(time.time() + 30, usegmt=True)):
         assert seconds_left(status, {"Retry-After": given}) == (pytest.approx(30, abs=2) if counts else 0)
     assert seconds_left(429, {"Retry-After": "1e9"}) == 0

@@ -513,7 +513,9 @@ MIDDLEMEN = [
 
 
 @pytest.mark.parametrize(("status", "headers", "body"), MIDDLEMEN)
-def test_who_answers_in_the_servers_place_is_told(status: int, headers: dict[str, str], body: bytes) -> None:
+def test_an_answer_of_a_proxy_in_the_servers_place_is_reported(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
     error = PEER.error_response(status, headers, body)
     assert error.kind is E.UNREACHABLE
     assert "in front of the server" in error.message
@@ -588,5 +590,5 @@ def test_errors_inside_a_stream(error: object, kind: ModelErrorKind) -> None:
 @pytest.mark.parametrize(
     "body", [b"[" * 100_000, b'{"error":' * 5_000, b"{}", b"[]", b"null", b"0", b'""', b"\xff"]
 )
-def test_what_makes_no_sense_is_still_an_error(body: bytes) -> None:
+def test_a_refusal_without_sense_is_still_an_error(body: bytes) -> None:
     assert PEER.error_response(400, {}, body).kind is E.REFUSED

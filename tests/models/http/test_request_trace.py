@@ -122,7 +122,7 @@ async def test_a_certificate_for_another_host(
     assert observations[0].failure == "tls"
 
 
-async def test_what_we_end_ourselves_is_no_failure(
+async def test_a_request_that_we_end_is_no_failure(
     server: ModelServer, connect: Connect, observations: list[RequestObservation]
 ) -> None:
     connection = connect(server.url, Timeouts())
@@ -139,7 +139,7 @@ async def test_what_we_end_ourselves_is_no_failure(
     assert {exchange.failure for exchange in observations} == {""}
 
 
-async def test_what_a_provider_can_not_do_says_nothing_of_its_server(
+async def test_an_unsupported_call_says_nothing_of_the_server(
     servers: Servers, connections: Callable[[Connection], Connection], observations: list[RequestObservation]
 ) -> None:
     kind = KINDS["claude"]

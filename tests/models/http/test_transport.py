@@ -73,7 +73,7 @@ async def test_requests_that_wait_end_well_where_connections_are_given_up(places
         await retiring
 
 
-async def test_who_waits_for_a_place_hears_that_the_connections_are_closed() -> None:
+async def test_a_request_that_waits_for_a_connection_fails_when_they_are_closed() -> None:
     slow = Slow()
     async with transport_to(slow, places=1) as transport:
         waiting = [get(transport), get(transport)]

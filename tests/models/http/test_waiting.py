@@ -135,5 +135,7 @@ async def test_a_silent_server_is_given_up_where_its_process_can_not_be_looked_a
         ),
     ],
 )
-def test_what_a_models_options_say(given: dict[str, object], is_here: bool, expected: Timeouts) -> None:
+def test_timeouts_come_from_the_models_options(
+    given: dict[str, object], is_here: bool, expected: Timeouts
+) -> None:
     assert timeouts_of(options_of(given), TIMEOUTS, is_here=is_here) == expected

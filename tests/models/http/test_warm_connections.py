@@ -57,7 +57,7 @@ async def test_a_prompt_finds_a_connection_open(
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_what_the_server_drops_is_opened_again(
+async def test_a_connection_that_the_server_drops_is_opened_again(
     server: ModelServer, connections: Connections, quick: None, certificate: Path, tls: bool
 ) -> None:
     async with door(server.url.removesuffix("/v1"), certificate if tls else None) as (watched, url):
@@ -72,7 +72,7 @@ async def test_what_the_server_drops_is_opened_again(
         assert watched.opened == 4
 
 
-async def test_what_broke_in_use_is_opened_again(
+async def test_a_connection_that_broke_in_use_is_opened_again(
     server: ModelServer, connections: Connections, quick: None
 ) -> None:
     server.script(Answer("One two three", fault=Cut(1)))

@@ -98,7 +98,7 @@ def test_an_answer_does_not_depend_on_the_reads(
     assert decoder.finish() == Finished(reason, TokenCounts(2, spoken), decoder.finish().state)
 
 
-def test_what_arrives_together_leaves_together() -> None:
+def test_pieces_of_one_read_are_given_together() -> None:
     lines = [{"message": {"thinking": "a"}}, {"message": {"thinking": "b"}}, {"message": {"content": "c"}}]
     wire = b"".join(json.dumps({**line, "done": False}).encode() + b"\n" for line in lines)
     read = Read(OllamaDecoder(PEER), [wire])
@@ -148,7 +148,7 @@ def test_a_character_in_two_halves_is_joined_where_they_arrive_together() -> Non
 
 
 @pytest.mark.parametrize("data", [b"nonsense", b"[1]", b'"text"', b"", b"[" * 100_000, b'{"a":'])
-def test_what_is_no_object_is_refused(data: bytes) -> None:
+def test_an_event_that_is_no_object_is_refused(data: bytes) -> None:
     with pytest.raises(ModelError, match="not a JSON object") as caught:
         read_object(data, PEER)
     assert caught.value.kind is ModelErrorKind.BROKEN_STREAM

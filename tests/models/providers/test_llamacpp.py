@@ -61,7 +61,7 @@ async def test_a_conversation_takes_what_its_messages_were_counted_to(
     assert 0 <= count_text(llama, prompt) - sum(counts) <= 4
 
 
-async def test_what_is_not_text_is_counted_as_the_model_reads_it(llama: str, tokeniser: Tokeniser) -> None:
+async def test_images_and_tools_are_counted_as_the_model_reads_them(llama: str, tokeniser: Tokeniser) -> None:
     arguments = json.dumps({"city": "Bern"})
     call = messages_pb2.Part(
         tool_call=messages_pb2.ToolCallPart(call_id="1", name="weather", arguments_json=arguments)
@@ -114,7 +114,7 @@ async def test_a_server_that_is_gone_is_asked_again(servers: Callable[[ModelServ
         await http.close()
 
 
-def test_limits(llama: str) -> None:
+def test_the_limits_of_the_server_are_read(llama: str) -> None:
     assert limits_of(httpx.get(f"{llama}/props").json()) == Limits(context=2048, streams=1)
     assert limits_of({}) == Limits()
     assert limits_of({"default_generation_settings": {"n_ctx": 0}, "total_slots": True}) == Limits()

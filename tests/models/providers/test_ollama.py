@@ -107,7 +107,7 @@ async def test_a_hosted_model_has_its_whole_context(servers: Servers, connection
         (None, ()),
     ],
 )
-async def test_what_it_can(
+async def test_the_features_of_a_model_are_read(
     server: OllamaServer, connect: Connect, capabilities: list[str] | None, features: tuple[str, ...]
 ) -> None:
     server.capabilities = capabilities
@@ -124,7 +124,7 @@ async def test_what_it_can(
         (chat(IMAGE.messages[:0], tools=(Tool("time"),)), "knows no tools"),
     ],
 )
-async def test_what_it_can_not_is_refused_before_it_is_sent(
+async def test_unsupported_input_is_refused_before_it_is_sent(
     server: OllamaServer, connect: Connect, asked: ChatRequest, words: str
 ) -> None:
     server.capabilities = ["completion"]
@@ -135,7 +135,7 @@ async def test_what_it_can_not_is_refused_before_it_is_sent(
     assert not server.requests
 
 
-async def test_of_an_older_server_everything_is_tried(server: OllamaServer, connect: Connect) -> None:
+async def test_an_older_server_is_tried_with_everything(server: OllamaServer, connect: Connect) -> None:
     server.capabilities = None
     assert (await ask(connect(), IMAGE)).error is None
 
@@ -184,13 +184,13 @@ async def test_a_failure_before_the_first_word_leaves_no_trace(
     assert connection.running == 0
 
 
-async def test_what_does_not_fit_is_an_error_and_not_cut(connect: Connect) -> None:
+async def test_a_prompt_that_does_not_fit_is_an_error_and_not_cut(connect: Connect) -> None:
     heard = await ask(connect(num_ctx=4), question("one two three four five"))
     assert heard.error is not None
     assert heard.error.kind is ModelErrorKind.CONTEXT_OVERFLOW
 
 
-async def test_what_is_not_pulled_is_told_apart(connect: Connect) -> None:
+async def test_a_model_that_is_not_pulled_is_told_apart(connect: Connect) -> None:
     connection = connect(name="mistral")
     status = await connection.probe()
     assert status.state is State.UNAVAILABLE
@@ -227,7 +227,7 @@ def test_residence_follows_the_clock() -> None:
         ("1.5s", 1.5, "1.5s"),
     ],
 )
-def test_keep_alive(text: str, seconds: float, wire: str) -> None:
+def test_the_configured_keep_alive_is_sent(text: str, seconds: float, wire: str) -> None:
     assert (keep_alive_seconds(text), wire_keep_alive(text)) == (seconds, wire)
 
 

@@ -60,7 +60,7 @@ def talk(*messages: messages_pb2.Message) -> ChatRequest:
     return chat(messages)
 
 
-def test_ollama_options() -> None:
+def test_options_have_ollamas_names() -> None:
     body = ollama(question("Hi", **vars_of(EVERYTHING)), num_ctx=2048, keep_alive="10m")
     assert body == {
         "model": "llama2",
@@ -86,7 +86,7 @@ def test_nothing_is_sent_that_nobody_asked_for() -> None:
     assert set(claude(question("Hi"))) == {"model", "messages", "stream", "max_tokens"}
 
 
-def test_openai_options() -> None:
+def test_options_have_openais_names() -> None:
     body = openai(question("Hi", **vars_of(EVERYTHING)))
     assert body["max_completion_tokens"] == 9
     assert (body["temperature"], body["top_p"], body["seed"], body["stop"]) == (0.5, 0.8, 4, ["END"])
@@ -100,7 +100,7 @@ def test_other_servers_know_only_the_older_limit() -> None:
     assert "max_completion_tokens" not in body
 
 
-def test_claude_options() -> None:
+def test_options_have_claudes_names() -> None:
     body = claude(question("Hi", temperature=0.5, max_tokens=9, top_p=0.8, stop=("END",)))
     assert (body["temperature"], body["max_tokens"], body["top_p"]) == (0.5, 9, 0.8)
     assert body["stop_sequences"] == ["END"]
@@ -134,7 +134,7 @@ def test_roles_and_images() -> None:
     ]
 
 
-def test_tools() -> None:
+def test_tools_have_each_providers_form() -> None:
     request = talk(message(USER, "Weather?"), message(ASSISTANT, CALL), message(TOOL, RESULT))
     arguments = {"city": "Bern"}
     assert ollama(request)["messages"][1:] == [

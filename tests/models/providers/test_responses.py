@@ -138,7 +138,7 @@ HELLO = {
 
 
 @pytest.mark.parametrize("name", HELLO)
-def test_text(name: str) -> None:
+def test_the_text_of_a_response_is_read(name: str) -> None:
     read = Read(HELLO[name])
     assert read.text == "Hello"
     counts = read.finished.counts
@@ -176,7 +176,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_calls(name: str) -> None:
+def test_the_calls_of_a_response_are_read(name: str) -> None:
     read = Read(CALLS[name])
     assert read.calls == {("c1", "weather"): '{"city":"Bern"}'}
     assert read.finished.reason is Finish.TOOL_CALLS
@@ -229,7 +229,7 @@ def test_an_incomplete_response(why: str, finish: Finish) -> None:
         {"type": "", "error": {"message": "The model broke"}},
     ],
 )
-def test_a_failure(end: dict[str, Any]) -> None:
+def test_a_failed_response_is_an_error(end: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="The model broke"):
         Read(stream(delta("Hel"), end))
 
@@ -240,7 +240,7 @@ def test_an_end_that_is_no_success(status: str) -> None:
         Read(stream(delta("Hel"), event("response.completed", response={"status": status})))
 
 
-def test_the_request() -> None:
+def test_a_request_has_the_form_of_the_responses_api() -> None:
     call = messages_pb2.Part(
         tool_call=messages_pb2.ToolCallPart(call_id="c1", name="weather", arguments_json='{"city":"Bern"}')
     )
@@ -274,7 +274,7 @@ def test_the_request() -> None:
 
 
 @pytest.mark.parametrize("options", [{"seed": 1}, {"stop": ("END",)}])
-def test_what_these_calls_do_not_have_is_said(options: dict[str, Any]) -> None:
+def test_options_that_the_responses_api_lacks_are_reported(options: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="/v1/responses know no"):
         response_body("m", question(**options), [], PEER)
 

@@ -63,7 +63,7 @@ def test_tools_are_sent_as_they_are(name: str, tools: list[dict[str, Any]]) -> N
         ("claude", Choice.NONE, {"type": "none"}),
     ],
 )
-def test_a_choice(name: str, choice: Choice, sent: object) -> None:
+def test_the_choice_of_tools_has_each_providers_form(name: str, choice: Choice, sent: object) -> None:
     assert body(name, asking(choice=choice))["tool_choice"] == sent
     assert "tool_choice" not in body(name, asking((), choice)), "servers refuse it without tools"
 

@@ -16,7 +16,7 @@ from oblixd.sessions.storage import changes
 from oblixd.store.inspection import DATA_FILE
 
 
-async def test_of_what_is_everywhere_the_newest_is_ranked(
+async def test_a_very_common_word_ranks_its_newest_messages(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await library.session(*(f"everywhere {number}" for number in range(30)))
@@ -25,7 +25,7 @@ async def test_of_what_is_everywhere_the_newest_is_ranked(
     assert [hit.sequence for hit in await library.find("everywhere 3")] == [4]
 
 
-async def test_what_is_not_asked_for_takes_no_place_among_the_ranked(
+async def test_rows_outside_of_the_filter_are_not_ranked(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranking, "MAX_RANKED", 3)
@@ -61,7 +61,7 @@ async def test_an_index_of_mostly_deleted_sessions_is_made_anew(
     assert [hit.session_id for hit in await library.find("word")] == [small]
 
 
-async def test_what_was_deleted_while_nobody_followed_is_counted(
+async def test_deletions_that_the_index_missed_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index, "SPARED_ROWS", 100)

@@ -57,7 +57,7 @@ async def test_all_words_must_be_there(library: Library) -> None:
         ("text:naive", []),
     ],
 )
-async def test_queries(library: Library, query: str, found: list[str]) -> None:
+async def test_queries_find_the_messages_that_match(library: Library, query: str, found: list[str]) -> None:
     await library.session(
         "A naive question",
         "Die Straße nach Łódź",
@@ -76,7 +76,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def test_whatever_was_appended_is_found_by_each_of_its_words(tmp_path: Path, runner: asyncio.Runner) -> None:
+def test_any_message_is_found_by_each_of_its_words(tmp_path: Path, runner: asyncio.Runner) -> None:
     library_of = library_in(tmp_path)
     library = runner.run(library_of.__aenter__())
 
@@ -125,7 +125,7 @@ async def test_a_title_is_found_and_has_no_message(library: Library) -> None:
     assert hit.create_time == library.sessions.get(session).update_time
 
 
-async def test_what_tools_said_is_found_but_not_what_models_thought(library: Library) -> None:
+async def test_results_of_tools_are_found_and_reasoning_is_not(library: Library) -> None:
     session = await library.session()
     parts = [
         messages_pb2.Part(reasoning="secretive"),
@@ -218,7 +218,7 @@ async def test_archived_sessions_are_asked_for(library: Library) -> None:
         ({"archived": 9}, "archived"),
     ],
 )
-async def test_what_is_no_search_is_refused(library: Library, fields: dict[str, object], field: str) -> None:
+async def test_a_malformed_search_is_refused(library: Library, fields: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         await library.ask(**{"query": "word", **fields})
     assert caught.value.metadata["field"] == field

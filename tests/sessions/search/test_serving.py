@@ -74,7 +74,7 @@ def test_kill_9_in_the_middle_of_indexing_loses_and_doubles_nothing(tmp_path: Pa
         assert index.samefile(begun)
 
 
-def test_what_was_acknowledged_is_found(tmp_path: Path) -> None:
+def test_acknowledged_messages_are_found(tmp_path: Path) -> None:
     with run_daemon(tmp_path) as daemon:
         stub = _stub(daemon)
         session = stub.CreateSession(sessions_pb2.CreateSessionRequest()).session.id

@@ -38,7 +38,7 @@ async def test_a_session_is_made_of_what_was_given(sessions: Sessions) -> None:
     assert sessions.count() == 1
 
 
-async def test_what_was_made_is_there_after_a_restart(tmp_path: Path) -> None:
+async def test_sessions_are_there_after_a_restart(tmp_path: Path) -> None:
     async with sessions_in(tmp_path) as sessions:
         made = await sessions.create(Session(title="Plans", metadata=struct(a="b\0c")))
     async with sessions_in(tmp_path) as sessions:
@@ -105,7 +105,7 @@ async def test_an_update_moves_the_session_to_the_front_and_to_its_new_labels(se
     assert [session.id for session in all_sessions(sessions, kind="b")] == [first.id]
 
 
-async def test_of_two_editors_the_second_one_is_told(sessions: Sessions) -> None:
+async def test_the_second_of_two_editors_is_refused(sessions: Sessions) -> None:
     made = await sessions.create(Session(title="Old"))
     await sessions.update(Session(id=made.id, title="First", etag=made.etag), ["title"])
     with pytest.raises(AbortedError, match="Read it again") as caught:

@@ -22,7 +22,7 @@ def test_there_is_a_store_of_every_schema() -> None:
 
 
 @pytest.mark.parametrize("stored", old_stores.files(), ids=lambda path: path.name)
-async def test_what_was_kept_is_there(stored: Path, tmp_path: Path) -> None:
+async def test_records_of_each_schema_are_there(stored: Path, tmp_path: Path) -> None:
     directory = tmp_path / "store"
     old_stores.unpack(stored, directory)
     for _ in range(2):

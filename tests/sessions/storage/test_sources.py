@@ -87,7 +87,7 @@ async def test_it_is_taken_twice_where_that_is_asked_for_or_nothing_names_its_so
     assert (await _import(sessions, "a", source_id="chat-1"))[0].reason == "ALREADY_IMPORTED"
 
 
-async def test_what_was_deleted_is_taken_again(sessions: Sessions) -> None:
+async def test_a_deleted_session_is_imported_again(sessions: Sessions) -> None:
     first, _ = await _import(sessions, "a", source_id="chat-1")
     await sessions.delete(first.session.id)
     second, _ = await _import(sessions, "a", source_id="chat-1")
