@@ -224,7 +224,7 @@ async def _delete_the_answer(harness: Harness, session: str) -> None:
 @pytest.mark.parametrize(
     ("remove", "reason"), [(_purge, "EXECUTION_NOT_FOUND"), (_delete_the_answer, "ANSWER_DELETED")]
 )
-async def test_what_was_deleted_is_not_told_again_from_memory(
+async def test_a_deleted_answer_is_dropped_from_memory(
     harness: Harness, server: OllamaServer, remove: Callable[..., Awaitable[None]], reason: str
 ) -> None:
     session = await harness.session()
@@ -233,7 +233,7 @@ async def test_what_was_deleted_is_not_told_again_from_memory(
     await remove(harness, session)
     assert (await error_of(harness.executions.attach("mine", 0), OblixdError)).reason == reason
     assert harness.executions.list("") == []
-    assert harness.executions.memory.held == 0
+    assert harness.executions.memory.total_bytes == 0
 
 
 async def test_a_turn_whose_session_is_purged_is_told_to_who_listens_and_forgotten(
@@ -248,7 +248,7 @@ async def test_a_turn_whose_session_is_purged_is_told_to_who_listens_and_forgott
     ended = (await until(stream, "completed")).completed
     assert ended.finish_reason == executions_pb2.FINISH_REASON_CANCELLED
     await error_of(harness.executions.attach("mine", 0), NotFoundError)
-    assert harness.executions.memory.held == 0
+    assert harness.executions.memory.total_bytes == 0
 
 
 async def test_a_local_only_session_refuses_the_cloud(harness: Harness, server: OllamaServer) -> None:

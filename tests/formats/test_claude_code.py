@@ -126,7 +126,7 @@ def test_a_command_that_the_model_answers_is_the_persons(tmp_path: Path) -> None
     assert found.notes == {PROGRAM_NOTE: 3}
 
 
-def test_what_the_program_puts_beside_a_persons_words_is_left_out(tmp_path: Path) -> None:
+def test_text_that_the_program_adds_to_a_persons_words_is_left_out(tmp_path: Path) -> None:
     blocks = [
         {"type": "text", "text": "<ide_opened_file>The user opened /garden/a.md.</ide_opened_file>"},
         {"type": "text", "text": "<system-reminder>The list of tasks is empty.</system-reminder>"},

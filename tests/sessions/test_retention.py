@@ -231,7 +231,7 @@ async def test_a_prune_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize("deleted_days", [0, 10])
-async def test_what_is_pruned_and_what_is_purged_is_told(
+async def test_pruned_and_purged_sessions_are_reported(
     tmp_path: Path, clock: Clock, deleted_days: int
 ) -> None:
     async with sessions_in(tmp_path, clock, RetentionConfig(deleted_days=deleted_days)) as sessions:
