@@ -43,11 +43,11 @@ BALANCED = NAMED["balanced"]
 
 
 def keys(decision):
-    return [verdict.key for verdict in decision.ranked if verdict.rank]
+    return [verdict.key for verdict in decision.verdicts if verdict.rank]
 
 
 def verdict_of(decision, candidate):
-    return next(verdict for verdict in decision.ranked if verdict.key == candidate.key)
+    return next(verdict for verdict in decision.verdicts if verdict.key == candidate.key)
 
 
 def test_a_pin_of_nothing_that_is_there_leaves_nothing():
@@ -258,7 +258,7 @@ def test_more_load_never_makes_local_more_likely(needs, candidates, now, worse, 
 
 
 def _local_places(decision):
-    ranked = [verdict.location for verdict in decision.ranked if verdict.rank]
+    ranked = [verdict.location for verdict in decision.verdicts if verdict.rank]
     return [place for place, location in enumerate(ranked) if location is LOCAL]
 
 
