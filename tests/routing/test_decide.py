@@ -175,7 +175,7 @@ knowledge = st.fixed_dictionaries(
         "available": st.booleans(),
         "unavailable_reason": st.text(max_size=3),
         "network": networks,
-        "waiting": counts,
+        "waiting_count": counts,
         "waiting_limit": st.none() | counts,
         "ahead": counts,
     }

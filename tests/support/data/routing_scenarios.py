@@ -32,7 +32,7 @@ COLD = {LLAMA.key: {"available": False, "unavailable_reason": "Start it: ollama 
 PRICED = {GPT.key: {"cost": 0.04}, MINI.key: {"cost": 0.002}}
 TIMED = {LLAMA.key: {"seconds": 30.0}, GPT.key: {"seconds": 6.0}, MINI.key: {"seconds": 3.0}}
 HUGE = {LLAMA.key: {"memory_bytes": 9e9}}
-FULL = {LLAMA.key: {"waiting": 8, "waiting_limit": 8, "ahead": 9}}
+FULL = {LLAMA.key: {"waiting_count": 8, "waiting_limit": 8, "ahead": 9}}
 SHORT = {LLAMA.key: {"context_window": 4096, "fits": False}}
 
 
@@ -118,7 +118,7 @@ SCENARIOS = (
         "ONLY_CHOICE",
         "local",
         machine="constrained",
-        needs={"spent": "the day's cap of 5 USD is reached"},
+        needs={"spent_budget": "the day's cap of 5 USD is reached"},
         known={LLAMA.key: {"is_free": True}},
     ),
     Scenario("the local server is down", "NEXT_BEST", "large, small, local", known=COLD),
