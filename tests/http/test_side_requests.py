@@ -120,5 +120,5 @@ def test_a_shape_is_read_as_it_was_written() -> None:
     "text",
     ["", "a:b:c:d:e", "0123456789abcdef:1:1:many:0", "0123456789abcdef:1:1:-1:0", "::::", "1:1:1"],
 )
-def test_what_a_client_wrote_in_its_place_is_no_shape(text: str) -> None:
+def test_text_of_a_client_is_no_stored_shape(text: str) -> None:
     assert Shape.read(text) is None
