@@ -217,3 +217,18 @@ def test_a_list_of_messages_may_have_some_that_only_call_tools_or_are_empty(
     assert found.conversation is not None
     kinds = [[part.WhichOneof("kind") for part in each.parts] for each in found.conversation.messages]
     assert kinds == [["text"], ["tool_call"], ["tool_result"], ["text"]]
+
+
+EMPTY = {
+    "chatgpt": {"id": "e1", "title": "New chat", "mapping": {"r": {"id": "r", "message": None}}},
+    "claude": {"uuid": "e2", "name": "", "chat_messages": []},
+    "openwebui": {"id": "e3", "title": "New Chat", "chat": {"history": {"messages": {}}, "messages": []}},
+}
+
+
+@pytest.mark.parametrize("document", EMPTY.values(), ids=EMPTY)
+def test_a_chat_that_was_opened_and_left_is_no_conversation(tmp_path: Path, document: Any) -> None:
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps([document]))
+    (found,) = read_file(path, None)
+    assert (found.problem, found.conversation) == (None, None)

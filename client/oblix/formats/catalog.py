@@ -45,6 +45,8 @@ class Format:
     """Keys whose values hold no words of the conversation."""
     has_unique_ids: bool = False
     """Whether an id of this format is nobody else's: then what is imported again can grow."""
+    is_own: bool = False
+    """Whether Oblix writes it: then a session without messages is one, too."""
 
     def read(self, value: object) -> Conversation:
         """Read one conversation. Its session has a `source_id`: the same again is known by it.
@@ -113,9 +115,17 @@ _READERS: dict[str, ModuleType] = {
     "pairs": pairs,
     "plain": plain,
 }
+_OWN = frozenset(("json", "jsonl"))
 _UNIQUE = frozenset(("deepseek", "grok", "chatgpt", "claude", "openwebui", "librechat", "bigagi"))
 READ = {
-    name: Format(name, module.matches, module.read, getattr(module, "KNOWN", frozenset()), name in _UNIQUE)
+    name: Format(
+        name,
+        module.matches,
+        module.read,
+        getattr(module, "KNOWN", frozenset()),
+        name in _UNIQUE,
+        name in _OWN,
+    )
     for name, module in _READERS.items()
 }
 WRITTEN = {

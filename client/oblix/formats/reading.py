@@ -175,9 +175,13 @@ def _documents(source: str, values: Iterator[Found], format_: Format | None) -> 
 
 def _document(source: str, where: str, value: object, format_: Format) -> Read:
     try:
-        return Read(source, where, format_.read(value), is_unique=format_.has_unique_ids)
+        conversation = format_.read(value)
     except InvalidArgumentError as error:
         return Read(source, where, problem=error)
+    if not conversation.messages and not format_.is_own:
+        # Exports are full of chats that were opened and left.
+        return Read(source, where)
+    return Read(source, where, conversation, is_unique=format_.has_unique_ids)
 
 
 def _unknown(value: object, source: str) -> InvalidArgumentError:
