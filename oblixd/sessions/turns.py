@@ -336,7 +336,12 @@ async def write_beginning(
 
 
 def _free_entry(db: SessionDb, txn: Transaction, session_id: str, request_id: str) -> Entry:
-    entry = db.headers.entry(txn, db.headers.ref(txn, session_id))
+    ref = db.headers.ref(txn, session_id)
+    entry = db.headers.entry(txn, ref)
+    running = entry.progress.running.request_id
+    if running and db.unfinished_turns.includes(entry.number, running):
+        cut_off(db, txn, entry, records.STATUS_RECORD_INTERRUPTED)
+        entry = db.headers.entry(txn, ref)
     check_free(entry)
     db.requests.check_new(txn, request_id)
     return entry

@@ -163,7 +163,7 @@ async def test_a_turn_whose_end_found_no_room_is_ended_once_the_disk_has_some(
             answer = messages_pb2.Message(parts=[messages_pb2.Part(text="the whole")])
             with pytest.raises(ResourceExhaustedError):
                 await (turn.finish(answer) if has_answer else turn.abandon())
-            with pytest.raises(FailedPreconditionError):
+            with pytest.raises(ResourceExhaustedError):
                 await sessions.begin_turn(session_id, "another", [say("and now?")])
             changed = asyncio.Event()
             sessions.db.changes.listeners.append(changed.set)
@@ -172,6 +172,26 @@ async def test_a_turn_whose_end_found_no_room_is_ended_once_the_disk_has_some(
             assert texts(all_messages(sessions, session_id)) == ["question", "a part"]
             await (await sessions.begin_turn(session_id, "another", [say("and now?")])).abandon()
             keeping.cancel()
+
+
+async def test_a_question_ends_the_turn_before_it_whose_end_found_no_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 16) as disk:
+        async with store_in(disk / "store") as store:
+            sessions = Sessions(store)
+            await sessions.recover()
+            session_id = (await sessions.create(Session())).id
+            turn = await sessions.begin_turn(session_id, "request", [say("question")])
+            await turn.checkpoint([messages_pb2.Part(text="a part")])
+            await _exhaust(sessions, disk)
+            with pytest.raises(ResourceExhaustedError):
+                await turn.finish(messages_pb2.Message(parts=[messages_pb2.Part(text="the whole")]))
+            (disk / "ballast").unlink()
+            next_turn = await sessions.begin_turn(session_id, "another", [say("and now?")])
+            with pytest.raises(FailedPreconditionError):
+                await sessions.begin_turn(session_id, "a third", [say("and me?")])
+            await next_turn.abandon()
+            assert texts(all_messages(sessions, session_id)) == ["question", "a part", "and now?"]
+            assert all_messages(sessions, session_id)[1].status == messages_pb2.MESSAGE_STATUS_INTERRUPTED
 
 
 async def _exhaust(sessions: Sessions, disk: Path) -> None:

@@ -41,6 +41,10 @@ class UnfinishedTurns:
         self.requests[number] = request_id
         self.change_event.set()
 
+    def includes(self, number: int, request_id: str) -> bool:
+        """Return whether the turn of this request is known to be one of them."""
+        return self.requests.get(number) == request_id
+
 
 @dataclass(frozen=True, slots=True)
 class SessionDb:
