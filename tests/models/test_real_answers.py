@@ -84,6 +84,10 @@ TEXTS = {
     "a document that names no reason for its end": json.dumps(
         {"object": "chat.completion", "choices": [{"message": {"content": "Hello"}}]}
     ).encode(),
+    "response in place of choices (Cloudflare Workers AI)": sse(
+        {"response": "Hel", "p": "abcdef"}, {"response": "lo"}, {"response": "", "usage": {"total_tokens": 3}}
+    ),
+    "a text in place of the delta": sse({"choices": [{"index": 0, "delta": "Hello"}]}, stop()),
     "another choice in chunks of its own (n=2)": sse(
         delta(content="Hel"),
         choice(1, content="Good"),

@@ -141,6 +141,9 @@ class CompletionDecoder:
             yield from self._calls_of_others(choices[1:])
             if chunk.get("object") == "chat.completion" and "delta" not in choices[0]:
                 self.complete = True
+        elif choices is None and (text := text_of(chunk, "response")):
+            # Cloudflare's models answer so where a gateway hands their own format on.
+            yield ContentKind.TEXT, text
         if not self._usage.has_output:
             self._usage.take(chunk.get("timings"))
 
@@ -179,8 +182,8 @@ class CompletionDecoder:
             yield from self._texts.note_all(self._content(delta))
         if message:
             yield from self._message(message)
-        elif not delta.get("content") and (text := text_of(choice, "text")):
-            # Together sends each piece in both places.
+        elif not delta.get("content") and (text := text_of(choice, "text", "delta")):
+            # Together sends each piece in both places; small servers write a text in place of the object.
             yield ContentKind.TEXT, text
         if error := choice.get("error"):
             raise self._server_errors.error_event({"error": error})
