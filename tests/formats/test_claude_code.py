@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from oblix.formats.agents.origin import PROGRAM_NOTE
 from oblix.formats.conversations import Conversation
-from support.tools import read, short_form
+from support.tools import SAMPLES, read, short_form
 
 SESSION = "5b1d6c1e-0001-4000-8000-000000000001"
 Line = dict[str, Any]
@@ -142,3 +142,14 @@ def test_text_that_the_program_adds_to_a_persons_words_is_left_out(tmp_path: Pat
     )
     assert short_form(found) == ["u: What grows in shade?", "a: Moss", "u: Go on."]
     assert found.notes == {PROGRAM_NOTE: 3}
+
+
+def test_a_log_of_qwen_code_s_older_versions_is_none_of_claude_code_s(tmp_path: Path) -> None:
+    lines = [json.loads(each) for each in (SAMPLES / "qwen-continued.jsonl").read_text().splitlines()]
+    for each in lines:
+        each.pop("provenance", None)
+    chat = conversation(tmp_path, *lines)
+    assert chat.session.source_id.startswith("qwen-code:")
+    (as_written,) = read(SAMPLES / "qwen-continued.jsonl")
+    said = [each for each in short_form(as_written) if each.startswith("a: ")]
+    assert [each for each in short_form(chat) if each.startswith("a: ")] == said

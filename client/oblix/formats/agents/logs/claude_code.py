@@ -69,7 +69,8 @@ def _is_line(line: Line) -> bool:
     kind = string(line, "type")
     if kind in _TITLES or kind in _QUIET:
         return "sessionId" in line or "leafUuid" in line
-    is_said = "sessionId" in line and "parentUuid" in line and "provenance" not in line
+    is_qwens = "provenance" in line or "systemPayload" in line or "parts" in object_of(line, "message")
+    is_said = "sessionId" in line and "parentUuid" in line and not is_qwens
     return is_said and kind in (*_SAID, "system")
 
 
