@@ -1,4 +1,4 @@
-"""A thousand rounds of clients that are killed while they execute, attach, cancel and send again."""
+"""Hundreds of rounds of clients that are killed while they execute, attach, cancel and send again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.drivers.chaos import Chaos
 from support.figures import NoteFigure
 
 ROUNDS = [
-    (scale.count("CHAOS_ROUNDS", full=1000, quick=40), False),
+    (scale.count("CHAOS_ROUNDS", full=300, quick=40), False),
     (scale.count("CHAOS_ROUNDS", full=500, quick=30), True),
 ]
 

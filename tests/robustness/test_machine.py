@@ -32,7 +32,7 @@ from support.machine import faults, history, traffic
 from support.machine.model import Kept, Model
 from support.machine.watcher import Watcher
 
-FAULTS = scale.count("MACHINE_FAULTS", full=600, quick=12)
+FAULTS = scale.count("MACHINE_FAULTS", full=450, quick=12)
 DISK_MIB = 192
 SEED = int(os.environ.get("MACHINE_SEED") or (1 if scale.QUICK else random.randrange(2**32)))
 

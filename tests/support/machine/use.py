@@ -73,7 +73,7 @@ class Program:
         """Use one session after another."""
         steps: dict[Callable[[], Awaitable[None]], int] = {
             self.append: 14,
-            self.ask: 5,
+            self.ask: 3,
             self.ask_without_session: 2,
             self.leave: 1,
             self.edit: 3,
@@ -81,7 +81,7 @@ class Program:
             self.get: 20,
             self.read: 16,
             self.list: 12,
-            self.search: 3,
+            self.search: 2,
             self.look_around: 16,
             self.be_wrong: 4,
             self.copy: 1,
