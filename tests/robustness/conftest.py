@@ -12,10 +12,9 @@ HERE = Path(__file__).parent
 QUICK = ("test_damaged_stores.py", "test_machine.py", "test_power_loss.py")
 """Tests that need no quiet machine and no network of their own. They try less in the quick run."""
 
-
 QUIET = (
-    *("test_bad_ports.py", "test_load.py", "test_memory.py", "test_network_cut.py"),
-    *("test_network_situations.py", "test_own_load.py", "test_service.py", "test_upgrade.py"),
+    *("test_bad_ports.py", "test_load.py", "test_memory.py"),
+    *("test_own_load.py", "test_service.py", "test_upgrade.py"),
 )
 """Tests of times, of load and of this machine's services: `make robustness` runs them after all others."""
 
