@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oblixd import __version__
-from oblixd.app.lock import AlreadyRunningError, Lock
 from oblixd.app.paths import Paths
+from oblixd.app.single_instance import AlreadyRunningError, Lock
 from oblixd.errors import OblixdError, from_exception
 
 MOST_FILES = 65_536

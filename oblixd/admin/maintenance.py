@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from oblixd.app.lock import AlreadyRunningError, Lock
 from oblixd.app.paths import Paths
+from oblixd.app.single_instance import AlreadyRunningError, Lock
 from oblixd.sessions.fsck import Problem
 from oblixd.sessions.fsck import problems as in_sessions
 from oblixd.sessions.salvaging import Salvage

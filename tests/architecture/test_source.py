@@ -24,7 +24,7 @@ FLAT_MODULES = 15
 SMALL_LINES = 60
 SMALL_MODULES = {
     "oblixd.app.journal": "a protocol of its own: systemd's journal",
-    "oblixd.app.lock": "one daemon for each user: the process and the offline commands ask it",
+    "oblixd.app.single_instance": "one daemon for each user: the process and the offline commands ask it",
     "oblixd.background": "four packages begin work by it, and none of them is above the others",
     "oblixd.config.older": "forms from before the tables: the file goes when they go",
     "oblixd.execution.retry": "retry, fallback and cooldown are three words and three modules",

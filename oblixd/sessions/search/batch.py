@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from itertools import islice, takewhile
 
 from oblixd.errors import DataLossError
-from oblixd.sessions.search.index import Batch, Index, IndexedSession, LostError
 from oblixd.sessions.search.schema import TITLE, Standing, row_id, standing
+from oblixd.sessions.search.text_index import Batch, Index, IndexedSession, LostError
 from oblixd.sessions.search.tokenizer import text_of, words
 from oblixd.sessions.storage.db import SessionDb
 from oblixd.sessions.storage.keys import SessionKey

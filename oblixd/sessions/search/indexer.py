@@ -12,8 +12,8 @@ from pathlib import Path
 
 from oblixd.errors import OblixdError
 from oblixd.sessions.search.batch import Collector, numbers_after
-from oblixd.sessions.search.index import Batch, Index, LostError, remove
 from oblixd.sessions.search.schema import is_damage
+from oblixd.sessions.search.text_index import Batch, Index, LostError, remove
 from oblixd.sessions.storage.db import SessionDb
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from support.drivers.searching import Library, library_in, pin
 from support.drivers.waiting import eventually
 
 from oblixd.errors import DeadlineExceededError
-from oblixd.sessions.search import index, indexer, ranking
+from oblixd.sessions.search import indexer, ranking, text_index
 from oblixd.sessions.storage import changes
 from oblixd.store.inspection import DATA_FILE
 
@@ -52,7 +52,7 @@ async def test_a_search_that_takes_too_long_ends(library: Library, monkeypatch: 
 async def test_an_index_of_mostly_deleted_sessions_is_made_anew(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "SPARED_ROWS", 100)
+    monkeypatch.setattr(text_index, "SPARED_ROWS", 100)
     large, small = await library.session(*["secretive word"] * 300), await library.session("word")
     assert len(await library.find("word", page_size=200)) == 200
     made = pin(library.index)
@@ -64,7 +64,7 @@ async def test_an_index_of_mostly_deleted_sessions_is_made_anew(
 async def test_deletions_that_the_index_missed_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "SPARED_ROWS", 100)
+    monkeypatch.setattr(text_index, "SPARED_ROWS", 100)
     monkeypatch.setattr(changes, "MIN_CHANGES", 2)
     monkeypatch.setattr(changes, "TRIM_BATCH", 2)
     async with library_in(tmp_path) as library:
