@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -19,6 +20,16 @@ def begin(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_tell)
     return task
+
+
+def until_tick_s(period_s: float) -> float:
+    """Return the seconds until the next multiple of a period on the monotonic clock.
+
+    What a daemon at rest does again and again waits for it, so that one wake-up serves all of it.
+    """
+    left_s = period_s - time.monotonic() % period_s
+    # A timer may fire a little before its time: that tick is over.
+    return left_s if left_s > period_s / 10 else left_s + period_s
 
 
 def _tell(task: asyncio.Task[T]) -> None:

@@ -23,7 +23,7 @@ from oblixd.app.observation import Observer, RecentProblems
 from oblixd.app.paths import Paths
 from oblixd.app.reload import Parts, Reloader
 from oblixd.app.telemetry import open_providers
-from oblixd.client_memory import MIB, ClientMemory, give_free_memory_back
+from oblixd.client_memory import MIB, ClientMemory
 from oblixd.config.loader import Loaded
 from oblixd.config.schema import Config
 from oblixd.errors import DataLossError, FailedPreconditionError, OblixdError
@@ -151,8 +151,6 @@ class Daemon:
         await self._open_doors(server, cleanup)
         for name, work in self._work_beside(server, parts).items():
             self._keep(background.begin(work, name), cleanup)
-        # What the imports held is free in pieces, which a daemon at rest would keep for good.
-        asyncio.get_running_loop().run_in_executor(None, give_free_memory_back)
         return server, parts.executions, parts.sessions
 
     async def _build(self, cleanup: AsyncExitStack) -> _Components:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from oblixd import background
+
 CHECK_INTERVAL_S = 5.0
 """How often the socket and the store are looked for. Each look wakes a daemon at rest."""
 
@@ -47,7 +49,7 @@ async def until_lost(socket: Path, has_store: Callable[[], bool]) -> Lost:
     while has_store():  # nothing announces that a file was removed
         if _identity(socket) != ours:
             return Lost.SOCKET
-        await asyncio.sleep(CHECK_INTERVAL_S)
+        await asyncio.sleep(background.until_tick_s(CHECK_INTERVAL_S))
     return Lost.STORE
 
 

@@ -146,7 +146,7 @@ class Monitor:
             await asyncio.sleep(self._interval_s)
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._interval_s * IDLE_SLOWDOWN):
+            async with asyncio.timeout(background.until_tick_s(self._interval_s * IDLE_SLOWDOWN)):
                 await self._wake_event.wait()
         if (missing_s := self._snapshot.monotonic_s + FIRST_PAUSE_S - time.monotonic()) > 0:
             await asyncio.sleep(missing_s)

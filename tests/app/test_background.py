@@ -104,3 +104,12 @@ def test_a_process_that_was_stopped_has_not_stood_still() -> None:
     process.send_signal(signal.SIGCONT)
     _, errors = process.communicate("go\n", 60)
     assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(("now_s", "left_s"), [(12.0, 3.0), (15.0, 5.0), (14.999, 5.001), (19.0, 1.0)])
+def test_recurring_work_waits_for_the_same_tick(
+    monkeypatch: pytest.MonkeyPatch, now_s: float, left_s: float
+) -> None:
+    """One that a timer reached a little early is over."""
+    monkeypatch.setattr(background.time, "monotonic", lambda: now_s)
+    assert background.until_tick_s(5.0) == pytest.approx(left_s)

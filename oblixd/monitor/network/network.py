@@ -148,7 +148,7 @@ class Network:
             await asyncio.sleep(min(pause_s, TICK_S))
         else:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(pause_s, RARE_TICK_S)):
+                async with asyncio.timeout(min(pause_s, background.until_tick_s(RARE_TICK_S))):
                     await self._wake.wait()
         if clock_s() - before_s > RARE_TICK_S + GAP_S:
             logger.info("the machine slept: the network is looked at anew")
