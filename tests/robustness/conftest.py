@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ QUIET = (
 """Tests of times, of load and of this machine's services: `make robustness` runs them after all others."""
 
 LONGEST = ("test_use.py", "test_machine.py")
-"""Begun first where several run side by side."""
+"""The longest first. They are begun first where several run side by side."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,11 +30,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.robustness)
         if item.path.name in QUIET or "two_hundred" in item.name:
             item.add_marker(pytest.mark.quiet)
-    items.sort(key=lambda item: item.path.parent != HERE or item.path.name not in LONGEST)
+    items[:] = _in_order(items)
     left_out = [item for item in ours if scale.QUICK and item.path.name not in QUICK]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Put a short test behind each of the longest: pytest-xdist hands out two at a time."""
+    longest = [item for item in items if item.path.parent == HERE and item.path.name in LONGEST]
+    longest.sort(key=lambda item: LONGEST.index(item.path.name))
+    others = [item for item in items if item not in longest]
+    others.sort(key=lambda item: item.get_closest_marker("quiet") is not None)
+    pairs = zip_longest(longest, others[: len(longest)])
+    return [item for pair in pairs for item in pair if item is not None] + others[len(longest) :]
 
 
 @pytest.fixture
