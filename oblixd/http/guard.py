@@ -15,8 +15,8 @@ from oblixd.models.http import loops
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _OF_A_RUN = re.compile(r"\.run-\d+\Z")
 """What `oblix run` adds to a tool's name for the token of one run."""
-MAX_CONCURRENT = 64
-"""Requests that one token may have open at once."""
+MAX_CONCURRENT = 256
+"""Requests that one token may have open at once: a quarter of the endpoint's connections."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
 import grpc
 import httpx
 import pytest
-from oblix.testing import Answer
+from oblix.testing import Answer, Stall
 from oblix.v1 import endpoint_pb2, executions_pb2, executions_pb2_grpc
 from support.drivers.waiting import eventually
 from support.endpoint import MODEL, TRUST, WAIT_S, Served
@@ -39,6 +40,21 @@ def test_a_token_stands_where_each_client_puts_its_key(shared_endpoint: Served, 
     assert (
         httpx.get(f"{shared_endpoint.url}/v1/models", headers={header: value}, **PATIENTLY).status_code == 200
     )
+
+
+async def test_a_hundred_agents_of_one_tool_are_answered_at_once(shared_endpoint: Served) -> None:
+    shared_endpoint.server.script(*[Answer("a b", fault=Stall(after=1))] * 100)
+    key = {"Authorization": f"Bearer {shared_endpoint.token}"}
+    unlimited = httpx.Limits(max_connections=None)
+    async with (
+        httpx.AsyncClient(base_url=shared_endpoint.url, headers=key, limits=unlimited, **PATIENTLY) as client,
+        AsyncExitStack() as agents,
+    ):
+        for _ in range(100):
+            asked = client.stream("POST", "/v1/chat/completions", json={**ASK, "stream": True})
+            reply = await agents.enter_async_context(asked)
+            assert reply.status_code == 200
+            assert "delta" in await anext(reply.aiter_lines())
 
 
 def test_a_revoked_token_is_refused_at_once(shared_endpoint: Served) -> None:
