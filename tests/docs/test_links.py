@@ -21,6 +21,23 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     assert [link for link in _links(page) if not link.exists()] == []
 
 
+def test_every_file_that_a_page_for_contributors_names_is_there() -> None:
+    bases = [
+        files.ROOT / base for base in (".", "oblixd", "tests", "client/oblix", "client/oblix/cli/commands")
+    ]
+    pages = [
+        files.ROOT / "CONTRIBUTING.md",
+        *files.tracked_files("docs/explanation/*.md", "docs/decisions/*.md"),
+    ]
+    named = {
+        name
+        for page in pages
+        for name in re.findall(r"`([a-z_]+/[a-z_/]*\.(?:py|proto|md))`", page.read_text())
+    }
+    assert len(named) > 50
+    assert [name for name in sorted(named) if not any((base / name).exists() for base in bases)] == []
+
+
 def test_the_readme_leads_to_every_page() -> None:
     assert set(PAGES) - _links(files.ROOT / "README.md") == {files.ROOT / "README.md"}
 
