@@ -25,16 +25,14 @@ def test_every_file_that_a_page_for_contributors_names_is_there() -> None:
     bases = [
         files.ROOT / base for base in (".", "oblixd", "tests", "client/oblix", "client/oblix/cli/commands")
     ]
-    pages = [
-        files.ROOT / "CONTRIBUTING.md",
-        *files.tracked_files("docs/explanation/*.md", "docs/decisions/*.md"),
-    ]
+    # A decision record may name what was renamed since.
+    pages = [files.ROOT / "CONTRIBUTING.md", *files.tracked_files("docs/explanation/*.md")]
     named = {
         name
         for page in pages
         for name in re.findall(r"`([a-z_]+/[a-z_/]*\.(?:py|proto|md))`", page.read_text())
     }
-    assert len(named) > 50
+    assert len(named) > 30
     assert [name for name in sorted(named) if not any((base / name).exists() for base in bases)] == []
 
 
