@@ -305,9 +305,14 @@ class TurnRecorder:
             message.provider_state.CopyFrom(messages_pb2.ProviderState(author=author, json=finished.state))
 
     async def end_turn(
-        self, message: messages_pb2.Message, completion: TurnCompletion, extra_write: ExtraWrite | None
+        self,
+        message: messages_pb2.Message,
+        completion: TurnCompletion,
+        extra_write: ExtraWrite | None,
+        *,
+        gathers: bool,
     ) -> messages_pb2.Message:
-        """End the turn with this answer, and return it as it was recorded."""
+        """End the turn with this answer, and return it as it was recorded. `gathers`: see `Store.write`."""
         if self.turn is None:
             return message
         if self._leaves_nothing(message.status):
@@ -316,7 +321,7 @@ class TurnRecorder:
         try:
             await self._answer.settle()
         finally:
-            message = await self.turn.finish(message, completion, extra_write)
+            message = await self.turn.finish(message, completion, extra_write, gathers=gathers)
         return message
 
     def error_details(self, status: messages_pb2.MessageStatus.ValueType) -> dict[str, object]:

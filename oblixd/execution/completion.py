@@ -70,6 +70,8 @@ def _is_local(hook: Hook) -> bool:
 
 
 logger = logging.getLogger(__name__)
+MANY = 4
+"""From so many executions at the same time on, the ends of answers wait for other writes, for one sync."""
 _COMPLETE = messages_pb2.MESSAGE_STATUS_COMPLETE
 _FAILED = messages_pb2.MESSAGE_STATUS_FAILED
 _REASON = {
@@ -102,6 +104,7 @@ class Completion:
         self._router = services.router
         self._sessions = services.sessions
         self._usage = services.usage
+        self._running_count = services.running_count
         self._accounting = UsageAccounting(services.usage, request, client)
         self._recorder = recorder
         self._context_builder = context_builder
@@ -194,7 +197,10 @@ class Completion:
             return message
         try:
             return await self._recorder.end_turn(
-                message, completion, self._usage.counting(entry) if entry else None
+                message,
+                completion,
+                self._usage.counting(entry) if entry else None,
+                gathers=self._are_many(),
             )
         except OblixdError as error:
             # What was used was used, also where its answer has no place any more.
@@ -206,7 +212,11 @@ class Completion:
 
     async def _count(self, entry: UsageEntry | None) -> None:
         if entry is not None:
-            await self._usage.add(entry)
+            await self._usage.add(entry, gathers=self._are_many())
+
+    def _are_many(self) -> bool:
+        """Return whether others are about to write, too: one sync is then waited for by several."""
+        return self._running_count() >= MANY
 
     def _tell_router(self, message: messages_pb2.Message, hook: Hook) -> None:
         """Let routing learn from an answer."""

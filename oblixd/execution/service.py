@@ -109,6 +109,7 @@ class Executions:
             calibration=TokenCalibration(),
             usage=usage,
             histories=sessions.tails(HistoryMessage),
+            running_count=lambda: self.running_count,
         )
         self._by_id: dict[str, Execution] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from oblixd.execution.history import HistoryMessage
@@ -46,3 +47,5 @@ class Services:
     usage: Usage
     histories: Tails[HistoryMessage]
     """What models get to read of the sessions in use."""
+    running_count: Callable[[], int]
+    """How many executions wait or run."""

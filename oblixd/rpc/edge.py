@@ -88,6 +88,10 @@ SHARED_BYTES, MOST_SHARED = 64 << 10, 16
 """Responses of at most this size are remembered as they were written, and so many of each method."""
 
 
+_LAST: Mapping[str, Callable[[Any], bool]] = {"Execute": lambda event: event.HasField("completed")}
+"""The streams that end well with one response only, and how it is known."""
+
+
 class Writer:
     """Writes responses for the wire: one that many calls are sent, as watchers are, only once."""
 
@@ -138,6 +142,8 @@ class Edge:
         # Each is served as one that takes a stream, which is the same on the wire: see `admission`.
         if handler.unary_unary:
             return grpc.stream_unary_rpc_method_handler(self._unary(name, handler), None, None)
+        if name in _LAST:
+            return grpc.stream_unary_rpc_method_handler(self._ending(name, handler, _LAST[name]), None, None)
         return grpc.stream_stream_rpc_method_handler(self._stream(name, handler), None, None)
 
     def _unary(self, name: str, handler: Handler) -> UnaryCall:
@@ -156,6 +162,32 @@ class Edge:
             except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
                 await abort(context, error)
             return data
+
+        return handle
+
+    def _ending(self, name: str, handler: Handler, is_last: Callable[[Any], bool]) -> UnaryCall:
+        """Serve a stream whose last response is known: it leaves in one batch with the status.
+
+        On the wire it is a stream like any other: gRPC only takes what is returned for the last message.
+        """
+
+        async def handle(_raw: object, context: Context) -> bytes:
+            responses: Any = None
+            try:
+                one = self._let_in(name, handler, context)
+                context.add_done_callback(cast("Any", lambda _context: _end(one)))
+                responses = handler.unary_stream(await one.request(), context)
+                write = handler.response_serializer
+                async with aclosing(responses):
+                    last = await _send_all_but_last(responses, is_last, write, one, context)
+            except grpc.aio.InternalError:
+                # A write failed, most likely because the client is gone: gRPC knows what to make of it.
+                raise
+            except Exception as error:  # noqa: BLE001 - every failure becomes a status with a reason
+                # gRPC keeps this frame with the call until Python collects cycles.
+                responses = None
+                await abort(context, error)
+            return last
 
         return handle
 
@@ -196,6 +228,29 @@ class Edge:
         self._on_call(_client(token, client))
         self._limits.count_call(_limit_key(token, client))
         return self._admission.call(name, context.read, handler.request_deserializer)
+
+
+async def _send_all_but_last(
+    responses: AsyncIterator[Any],
+    is_last: Callable[[Any], bool],
+    write: Callable[[object], bytes],
+    call: Call,
+    context: Context,
+) -> bytes:
+    """Send a stream to its end, and return what is left to send: its last response."""
+    last = b""
+    async for response in responses:
+        call.worked()
+        data = write(response)
+        size = call.leaves(data)
+        reach("reply.before")
+        if is_last(response):
+            last = data
+        else:
+            await context.write(data)
+            reach("reply.after")
+            call.sent(size)
+    return last
 
 
 def _end(call: Call) -> None:

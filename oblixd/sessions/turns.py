@@ -116,10 +116,13 @@ class Turn:
         message: messages_pb2.Message,
         completion: TurnCompletion = UNKNOWN_COMPLETION,
         extra_write: ExtraWrite | None = None,
+        *,
+        gathers: bool = False,
     ) -> messages_pb2.Message:
         """Put the final record in place of the checkpoints and end the turn, in one transaction.
 
-        `extra_write` writes what else belongs to the answer, in the same transaction.
+        `extra_write` writes what else belongs to the answer, in the same transaction. `gathers`: see
+        `Store.write`.
 
         parts, status (unset: COMPLETE), model, usage, timings and decision are taken;
         create_time where it is set, else that of the first checkpoint, else now. The rest
@@ -152,7 +155,7 @@ class Turn:
 
         # What is recorded of the answer already gives its room back; the turn must be able to end.
         reach("finish.before")
-        await self._end(write)
+        await self._end(write, gathers=gathers)
         reach("finish.after")
         if extra_write is not None:
             extra_write.after_commit()
@@ -194,9 +197,9 @@ class Turn:
         if extra_write is not None:
             extra_write.after_commit()
 
-    async def _end(self, write: Callable[[Transaction], None]) -> None:
+    async def _end(self, write: Callable[[Transaction], None], *, gathers: bool = False) -> None:
         try:
-            await self._db.write(self._ref, write, frees=True)
+            await self._db.write(self._ref, write, frees=True, gathers=gathers)
         except ResourceExhaustedError:
             # The session takes no other turn until this one has an end.
             self._db.unfinished_turns.add(self._ref.number, self._record.request_id)

@@ -97,15 +97,18 @@ class Store:
         except lmdb.Error as error:
             raise self._writer.failure_by(error) or translate(error) from error
 
-    def write(self, operation: Callable[[Transaction], T], *, frees: bool = False) -> asyncio.Future[T]:
+    def write(
+        self, operation: Callable[[Transaction], T], *, frees: bool = False, gathers: bool = False
+    ) -> asyncio.Future[T]:
         """Run an operation in the writer's next transaction; done once that is durable.
 
         The operation may be run more than once, each time in a new transaction, and
         is carried out also when the caller is cancelled. `frees`: it gives room back, at once
         or soon, and may use the pages that are kept back for that. ResourceExhaustedError
-        STORE_FULL, STORE_FRAGMENTED or DISK_FULL where there is no room.
+        STORE_FULL, STORE_FRAGMENTED or DISK_FULL where there is no room. `gathers`: others follow within some
+        milliseconds, and it waits for them: they share one sync.
         """
-        return self._writer.submit(operation, frees)
+        return self._writer.submit(operation, frees, gathers=gathers)
 
     def write_idle(self, operation: Callable[[Transaction], bool]) -> None:
         """Run a small operation when no other waits, again and again for as long as it returns True.

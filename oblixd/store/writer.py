@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 Operation: TypeAlias = Callable[[Transaction], Any]
 
+GATHER_SECONDS = 0.008
+"""How long a write waits for others that it can share a sync with, where its caller says that they come."""
 GROUP_SECONDS = 0.01
 """A group is closed after this time, so that who waits in it does not wait for all who came later."""
 
@@ -74,6 +76,8 @@ class Writer:
         self._check_file = check_file
         self._loop = asyncio.get_running_loop()
         self._pending: list[_Write] = []
+        self._next_handover: asyncio.Handle | None = None
+        """What hands them over."""
         self._queue: queue.SimpleQueue[Sequence[_Write] | Operation | None] = queue.SimpleQueue()
         self._backlog: deque[_Write] = deque()
         self._idle: deque[Operation] = deque()
@@ -91,18 +95,19 @@ class Writer:
         self._thread.start()
         return await self._open_result
 
-    def submit(self, operation: Operation, frees: bool = False) -> asyncio.Future[Any]:
+    def submit(
+        self, operation: Operation, frees: bool = False, *, gathers: bool = False
+    ) -> asyncio.Future[Any]:
         """Queue an operation. The result is there once it is durable.
 
-        `frees`: it gives room back, and may use the pages that are kept back for that.
+        `frees`: it gives room back, and may use the pages that are kept back for that. `gathers`: it waits
+        for others for `GATHER_SECONDS`, or until one comes that does not wait: together they take one sync.
         """
         if self._refusal is not None:
             raise self._refusal
         write = _Write(operation, self._loop.create_future(), frees)
-        # What comes in one round of the loop is handed over together: one group, one sync.
-        if not self._pending:
-            self._loop.call_soon(self._hand_over)
         self._pending.append(write)
+        self._hand_over_soon(gathers=gathers)
         return write.done
 
     def failure_by(self, error: lmdb.Error) -> UnavailableError | None:
@@ -125,7 +130,20 @@ class Writer:
         await self._close_result
         self._thread.join()
 
+    def _hand_over_soon(self, *, gathers: bool) -> None:
+        """Hand over together what comes in one round of the loop, or in a while: one group, one sync."""
+        is_timer = isinstance(self._next_handover, asyncio.TimerHandle)
+        if self._next_handover is not None and (gathers or not is_timer):
+            return
+        if self._next_handover is not None:
+            self._next_handover.cancel()
+        if gathers:
+            self._next_handover = self._loop.call_later(GATHER_SECONDS, self._hand_over)
+        else:
+            self._next_handover = self._loop.call_soon(self._hand_over)
+
     def _hand_over(self) -> None:
+        self._next_handover = None
         if self._pending:
             self._queue.put(self._pending)
             self._pending = []

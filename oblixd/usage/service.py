@@ -169,13 +169,13 @@ class Usage:
             return None
         return price.cost(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
 
-    async def add(self, entry: UsageEntry) -> None:
+    async def add(self, entry: UsageEntry, *, gathers: bool = False) -> None:
         """Count an execution, durably. Its request id is counted once, however often it is added.
 
-        Carried out also when the caller is cancelled meanwhile.
+        Carried out also when the caller is cancelled meanwhile. `gathers`: see `Store.write`.
         """
         counting = self.counting(entry)
-        writing = self._store.write(counting.write)
+        writing = self._store.write(counting.write, gathers=gathers)
         writing.add_done_callback(counting.settle)
         await asyncio.shield(writing)
 

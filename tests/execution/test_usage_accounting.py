@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -138,6 +139,23 @@ async def test_a_recorded_prompt_is_two_transactions_its_usage_in_the_second(
     assert len(writes) == 2
     report = await harness.usage.report()
     assert report.total.executions == 1
+
+
+async def test_counts_that_end_beside_others_wait_for_each_other(
+    harness: Harness, server: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share a sync, which takes a third of what a short reply takes. Alone none waits."""
+    store = harness.sessions.db.store
+    waits, write = list[bool](), type(store).write
+    monkeypatch.setattr(
+        type(store), "write", lambda *args, **more: (waits.append(more["gathers"]), write(*args, **more))[1]
+    )
+    handle = harness.hook(server)
+    await all_of(harness.executions.execute(prompt("Hi", handle)))
+    assert waits == [False]
+    await asyncio.gather(*(all_of(harness.executions.execute(prompt("Hi", handle))) for _ in range(8)))
+    assert any(waits)
+    assert (await harness.usage.report()).total.executions == 9
 
 
 async def test_a_part_of_a_local_answer_is_free(tmp_path: Path, server: OllamaServer) -> None:

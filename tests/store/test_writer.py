@@ -20,7 +20,7 @@ from oblixd.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from oblixd.store import Store, Table, Transaction
+from oblixd.store import Store, Table, Transaction, writer
 from oblixd.store.writer import translate
 
 TABLES = ("things",)
@@ -47,6 +47,47 @@ async def test_writes_of_one_moment_share_a_transaction(tmp_path: Path) -> None:
         alone = await store.write(write)
     assert len(set(together)) == 1
     assert alone == together[0] + 1
+
+
+async def test_a_write_that_gathers_waits_for_others_and_shares_their_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 3600.0)
+    async with store_in(tmp_path / "store", TABLES) as store:
+        things = store.table("things")
+
+        def write(txn: Transaction) -> int:
+            things.put(txn, b"k", b"v")
+            return txn.id()
+
+        gathering = [store.write(write, gathers=True) for _ in range(2)]
+        await _until_idle(store)
+        assert not any(one.done() for one in gathering)
+        at_once = await store.write(write)
+        assert [await one for one in gathering] == [at_once, at_once]
+        last = store.write(_put(things, b"last"), gathers=True)
+    await last
+    async with store_in(tmp_path / "store", TABLES) as store:
+        assert b"last" in _keys(store)
+
+
+async def test_a_write_that_gathers_waits_a_moment_only(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "store", TABLES) as store:
+        await store.write(_put(store.table("things"), b"k"), gathers=True)
+        assert _keys(store) == [b"k"]
+
+
+async def _until_idle(store: Store) -> None:
+    """Wait until the writer has done all that it was given."""
+    loop, idle = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(_txn: Transaction) -> bool:
+        loop.call_soon_threadsafe(idle.set)
+        return False
+
+    await asyncio.sleep(0)
+    store.write_idle(tell)
+    await idle.wait()
 
 
 async def test_operations_run_in_order_on_one_other_thread(tmp_path: Path) -> None:

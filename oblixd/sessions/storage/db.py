@@ -87,11 +87,16 @@ class SessionDb:
             yield txn
 
     async def write(
-        self, ref: SessionKey, operation: Callable[[Transaction], T], *, frees: bool = False
+        self,
+        ref: SessionKey,
+        operation: Callable[[Transaction], T],
+        *,
+        frees: bool = False,
+        gathers: bool = False,
     ) -> T:
-        """Write to one session. Damage is named as that session's. `frees`: see `Store.write`."""
+        """Write to one session. Damage is named as that session's. The rest: see `Store.write`."""
         with name_damage(ref.id):
-            return await self.store.write(operation, frees=frees)
+            return await self.store.write(operation, frees=frees, gathers=gathers)
 
     def tell_removed(self, ref: SessionKey) -> None:
         """Have all that keep something of a session in memory drop it."""
