@@ -14,6 +14,8 @@ from oblixd.models.base import (
     ChatRequest,
     Content,
     Finished,
+    ModelError,
+    ModelErrorKind,
     Options,
     State,
     Status,
@@ -47,6 +49,7 @@ MAX_TOKENS = 32_000
 
 A model that writes less says so in its refusal, and the request is sent again with what it writes.
 """
+_NO_SUCH_PAGE = {ModelErrorKind.NOT_PULLED, ModelErrorKind.WRONG_PATH, ModelErrorKind.REFUSED}
 _OPENING = "(The conversation begins.)"
 _CHOICES = {ToolChoice.AUTO: "auto", ToolChoice.REQUIRED: "any", ToolChoice.NONE: "none"}
 
@@ -124,8 +127,12 @@ class ClaudeConnection(HttpConnection):
                 yield item
 
     async def _learn_limits(self, http: HttpClient) -> None:
-        self._learn(await self.get(self._about, http))
-        self._is_asked = True
+        try:
+            self._learn(await self.get(self._about, http))
+            self._is_asked = True
+        except ModelError as error:  # many gateways have messages only, and no page about a model
+            self._is_asked = error.kind in _NO_SUCH_PAGE
+            raise
 
 
 def _options(options: Options, longest: int) -> dict[str, Any]:
