@@ -59,7 +59,8 @@ def imports(data: bytes) -> None:
     FILE.write_bytes(data)
     try:
         for read in reading.read_file(FILE, None):
-            assert read.problem is not None or read.conversation is not None
+            # Neither: nobody said anything in it.
+            assert read.problem is None or read.conversation is None
     finally:
         FILE.unlink()
 
