@@ -27,10 +27,11 @@ from support.machine.faults import TESTS
 
 CALLS = scale.count("USE_CALLS", full=500_000, quick=3_000)
 FAULTS = scale.count("HARMLESS_FAULTS", full=1_000, quick=20)
-WARM = min(CALLS // 4, 80_000)
-WARM_LIVES = 4
-"""What is kept of sessions fills up meanwhile, and memory goes up and down by some percent. So a warm-up has
-several parts, and its highest figure counts."""
+WARM = CALLS // 2
+WARM_LIVES = 5
+"""What is kept of sessions still fills up after 100,000 calls, and memory goes up and down by some
+percent. So the warm-up is half of all and has several parts, and its highest figure counts."""
+WARM_FOR_FAULTS = min(WARM, 80_000)
 PROCESSES = 2
 SLACK = 1.05
 SECONDS = scale.count("USE_SECONDS", full=20, quick=5)
@@ -64,10 +65,10 @@ class Held:
         return cls(*(max(figures) for figures in zip(*map(astuple, looks), strict=True)))
 
 
-def held_after_warm_up(daemon: RunningDaemon, url: str) -> Held:
+def held_after_warm_up(daemon: RunningDaemon, url: str, calls: int) -> Held:
     """The most that the daemon holds after a part of the warm-up."""
     return Held.most(
-        [held_after_use(daemon, url, WARM // WARM_LIVES, life + 1) for life in range(WARM_LIVES)]
+        [held_after_use(daemon, url, calls // WARM_LIVES, life + 1) for life in range(WARM_LIVES)]
     )
 
 
@@ -106,7 +107,7 @@ def test_nothing_grows_with_use(home: Path, note_figure: NoteFigure) -> None:
     server = OllamaServer(["llama2"])
     server.default = script = traffic.Answers(fault_share=0.1)
     with server, run_daemon(home, **QUIET) as daemon:
-        before = held_after_warm_up(daemon, server.url)
+        before = held_after_warm_up(daemon, server.url, WARM)
         server.requests.clear()
         after = held_after_use(daemon, server.url, CALLS - WARM, WARM_LIVES + 1)
     print(f"after {WARM} calls: {before}\nafter all {CALLS}: {after}")
@@ -137,7 +138,7 @@ def test_nothing_is_left_of_a_thousand_faults(home: Path, note_figure: NoteFigur
             pid = scene.daemon.process.pid
             for session in traffic.SHARED:
                 Wire(scene.daemon.channel).session(id=session, title=session)
-            warm = held_after_warm_up(scene.daemon, server.url)
+            warm = held_after_warm_up(scene.daemon, server.url, WARM_FOR_FAULTS)
             before = Held.most([warm, held_after_faults(scene, FAULTS // 4)])
             (home / "stop").unlink()
             after = held_after_faults(scene, FAULTS - FAULTS // 4)

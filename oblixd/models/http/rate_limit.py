@@ -136,7 +136,8 @@ def retry_after_s(value: str | None) -> float | None:
     """Read a Retry-After header, seconds or a date. None where it is absent or absurd."""
     if value is None:
         return None
-    seconds = float(value) if value.isascii() and value.strip().isdecimal() else _until_date(value)
+    value = value.strip()  # takes off control characters, too, which float() does not
+    seconds = float(value) if value.isascii() and value.isdecimal() else _until_date(value)
     return seconds if seconds is not None and 0 <= seconds <= LONGEST_RETRY_AFTER_S else None
 
 

@@ -169,6 +169,7 @@ async def test_a_broken_event_that_nobody_needs_is_passed_over(
         (None, None),
         ("7", 7.0),
         (" 7 ", 7.0),
+        ("\x1f7", 7.0),
         ("0", 0.0),
         ("-1", None),
         ("1e9", None),
