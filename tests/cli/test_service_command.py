@@ -61,6 +61,19 @@ def test_the_command_names_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shlex.split(service["ExecStart"])[0] == "/opt/100%% mine/python"
 
 
+@pytest.mark.parametrize(
+    ("python", "is_hidden"),
+    [("/tmp/clone/.venv/bin/python", True), ("/var/tmp/python", True), ("/opt/tmp/python", False)],
+)
+def test_an_installation_below_tmp_is_known(
+    monkeypatch: pytest.MonkeyPatch, python: str, is_hidden: bool
+) -> None:
+    """The service would not find it: it has a /tmp of its own."""
+    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setattr(units, "__file__", "/opt/oblix/units.py")
+    assert units.hidden_path() == (Path(python) if is_hidden else None)
+
+
 def test_a_limit_of_memory_may_be_left_out() -> None:
     assert "MemoryMax" not in service_of(units.systemd_unit(252, {}, memory_max=""))
     assert service_of(units.systemd_unit(252, {}, memory_max="8G"))["MemoryMax"] == "8G"

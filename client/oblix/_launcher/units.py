@@ -113,6 +113,13 @@ def command() -> list[str]:
     return [sys.executable, "-P", "-m", "oblixd"]
 
 
+def hidden_path() -> Path | None:
+    """Return what of this installation a service would not see: it has a /tmp and a /var/tmp of its own."""
+    hiding = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - nothing is written there
+    installation = (Path(sys.executable), Path(__file__).resolve())
+    return next((path for path in installation if {*path.parents} & {*hiding}), None)
+
+
 def unit_file(environ: Mapping[str, str]) -> Path:
     """Return where the user's own unit stands."""
     base = environ.get("XDG_CONFIG_HOME", "")

@@ -154,6 +154,11 @@ def _check_manager(version: int) -> None:
             "no service manager of this user runs: XDG_RUNTIME_DIR is not set, as after `su` or `sudo`. "
             "Log in as that user, or use `machinectl shell USER@`."
         )
+    if hidden := units.hidden_path():
+        raise CommandError(
+            f"the service has a /tmp of its own and would not see {hidden}: install Oblix elsewhere, "
+            "then run this again there."
+        )
     done = subprocess.run(
         ["systemctl", "--user", "show", "-p", "Version"], check=False, capture_output=True, text=True
     )
