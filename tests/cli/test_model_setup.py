@@ -65,7 +65,7 @@ def test_a_model_that_does_not_answer_is_not_written(
         GROQ_API_KEY="sk-another-0123456789",
     )
     assert done.returncode == 1
-    assert "Hook the model again with a key that is valid" in done.stderr
+    assert "Give a key that is valid" in done.stderr
     assert not (home / "config.toml").exists()
     oblix_alone("models", "add", "openrouter:x/y", "--no-test", OPENROUTER_API_KEY=KEY)
     assert models_in(home)[0]["endpoint"] == "https://openrouter.ai/api/v1"

@@ -30,7 +30,7 @@ _OF_ANSWERS = (b'"choices"', b'"message_start"', b'"response.', b'"done"', b'"ou
 """What the beginning of an answer holds in each format, and a refusal does not."""
 _WAIT = "Wait a moment, or use another model"
 _REMEDIES = {
-    ModelErrorKind.UNAUTHENTICATED: "Hook the model again with a key that is valid for it",
+    ModelErrorKind.UNAUTHENTICATED: "Give a key that is valid, by environment, configuration or hook",
     ModelErrorKind.RATE_LIMITED: _WAIT,
     ModelErrorKind.OVERLOADED: _WAIT,
     ModelErrorKind.CONTEXT_OVERFLOW: "Send less, or use a model with a longer context",
