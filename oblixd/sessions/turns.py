@@ -368,7 +368,7 @@ async def interrupt(db: SessionDb) -> None:
         except ResourceExhaustedError as error:
             logger.warning("the turn of session number %d can't be ended yet: %s", number, error.message)
             continue
-        db.unfinished_turns.requests.pop(number, None)
+        db.unfinished_turns.remove(number, request_id)
 
 
 def check_free(entry: Entry) -> None:

@@ -18,6 +18,7 @@ from oblixd.errors import FailedPreconditionError, NotFoundError, ResourceExhaus
 from oblixd.sessions import Sessions, retention
 from oblixd.sessions.retention import once
 from oblixd.sessions.storage.retention_rules import DEFAULT
+from oblixd.sessions.turns import interrupt
 
 MAP_SIZE = 4 * 2**20
 TEXT = "word " * 400
@@ -192,6 +193,24 @@ async def test_a_question_ends_the_turn_before_it_whose_end_found_no_room(tmp_pa
             await next_turn.abandon()
             assert texts(all_messages(sessions, session_id)) == ["question", "a part", "and now?"]
             assert all_messages(sessions, session_id)[1].status == messages_pb2.MESSAGE_STATUS_INTERRUPTED
+
+
+async def test_a_turn_that_is_noted_while_the_one_before_it_is_ended_stays_noted(sessions: Sessions) -> None:
+    """Else its session would take no other turn until the daemon was started anew."""
+    session_id = (await sessions.create(Session())).id
+    await (await sessions.begin_turn(session_id, "request", [say("question")])).abandon()
+    await sessions.begin_turn(session_id, "another", [say("and now?")])
+    unfinished, number = sessions.db.unfinished_turns, sessions.db.ref(session_id).number
+    unfinished.add(number, "request")
+    ending = asyncio.create_task(interrupt(sessions.db))
+    await asyncio.sleep(0)
+    unfinished.add(number, "another")
+    await ending
+    assert sessions.get(session_id).running_request_id == "another"
+    assert unfinished.includes(number, "another")
+    await interrupt(sessions.db)
+    assert sessions.get(session_id).running_request_id == ""
+    assert unfinished.requests == {}
 
 
 async def _exhaust(sessions: Sessions, disk: Path) -> None:

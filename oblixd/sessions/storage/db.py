@@ -41,6 +41,11 @@ class UnfinishedTurns:
         self.requests[number] = request_id
         self.change_event.set()
 
+    def remove(self, number: int, request_id: str) -> None:
+        """Note that a turn has ended. A later one of the session that was added meanwhile stays."""
+        if self.includes(number, request_id):
+            del self.requests[number]
+
     def includes(self, number: int, request_id: str) -> bool:
         """Return whether the turn of this request is known to be one of them."""
         return self.requests.get(number) == request_id
