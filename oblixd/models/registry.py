@@ -229,7 +229,7 @@ class Registry:
         """Let go of one handle of the client's, or of all ("").
 
         A connection that nobody holds closes when its last stream has ended; one whose last
-        client lets go of all it has is kept for `leaving.LINGER_S`.
+        client lets go of all it has is kept for `LINGER_S`.
         Raises FailedPreconditionError HANDLE_UNKNOWN.
         """
         self.touch(client)
@@ -282,7 +282,7 @@ class Registry:
         return [*self._configured_hooks, *(self._hooks[handle] for handle in held)]
 
     def everyone(self, client: str) -> list[Hook]:
-        """List as `listed`, then what others hooked: each model once at its server, without its handle."""
+        """List as `hooks_of`, then what others hooked: each model once at its server, without its handle."""
         mine = self.hooks_of(client)
         others = {hook.backend: replace(hook, handle="") for hook in self._hooks.values()}
         for hook in mine:

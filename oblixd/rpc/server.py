@@ -1,5 +1,5 @@
-"""The gRPC server: our services, health and reflection on a Unix socket, and on TCP where that "
-"is configured."""
+"""The gRPC server: our services, health and reflection on a Unix socket, and on TCP where that
+is configured."""
 
 from __future__ import annotations
 

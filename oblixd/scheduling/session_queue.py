@@ -32,7 +32,7 @@ class TurnQueue:
     ) -> AsyncGenerator[None, None]:
         """Wait for the session's turn and hold it.
 
-        `on_place` hears how many turns come before this one, whenever that changes.
+        `on_position` hears how many turns come before this one, whenever that changes.
         Raises Stopped where the scope is stopped while it waits, and AbortedError
         SESSION_BUSY where it would have to wait and `waits` says that it does not.
         """

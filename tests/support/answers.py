@@ -1,4 +1,4 @@
-"""What real servers write, and what a decoder makes of it: the words of the tables in `test_real_answers`."""
+"""What real servers write, and what a decoder makes of it: the words of the tables of real answers."""
 
 from __future__ import annotations
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from oblix.errors import OblixError
 from oblix.formats import reading
 from oblix.v1 import executions_pb2, messages_pb2, sessions_pb2
 
@@ -155,4 +154,3 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         *(configuration, store_records, requests, http_bodies),
     )
 }
-DOCUMENTED: Sequence[type[Exception]] = (OblixError, OblixdError)

@@ -103,46 +103,6 @@ def action_of(name: object, field: str) -> sessions_pb2.RetentionAction.ValueTyp
     return ACTIONS[name]
 
 
-def summary_of(session: sessions_pb2.Session) -> dict[str, Any]:
-    """Return a session's header, as `list_sessions` shows it. Of the marks there are those that it has."""
-    summary = {
-        "id": session.id,
-        "title": session.title,
-        "created_at": to_text(session.create_time),
-        "updated_at": to_text(session.update_time),
-        "message_count": session.message_count,
-        "metadata": from_struct(session.metadata),
-    }
-    marks = {
-        "archived": session.archived,
-        "running_request_id": session.running_request_id,
-        "parent_id": session.parent_session_id,
-        "deleted_at": to_text(session.delete_time) if session.HasField("delete_time") else "",
-        "purged_at": to_text(session.purge_time) if session.HasField("purge_time") else "",
-    }
-    return summary | {name: mark for name, mark in marks.items() if mark}
-
-
-def damaged_summary(session: sessions_pb2.DamagedSession) -> dict[str, Any]:
-    """Return a damaged session, as `list_sessions` shows it."""
-    shown = dict.fromkeys(("title", "created_at", "updated_at"), "")
-    rest = {"message_count": 0, "metadata": {}, "damaged": session.detail}
-    return {"id": session.session_id} | shown | rest
-
-
-def header_of(session: sessions_pb2.Session) -> dict[str, Any]:
-    """Return all that a session has but its messages."""
-    header = summary_of(session) | {"context": from_struct(session.context), "etag": session.etag}
-    if session.local_only:
-        header["local_only"] = True
-    if session.routing_policy:
-        header["routing_policy"] = session.routing_policy
-    if session.HasField("retention"):
-        action = ACTION_NAMES[session.retention.action]
-        header["retention"] = {"days": session.retention.days, "action": action}
-    return header
-
-
 def document_of(session: sessions_pb2.Session, messages: Iterable[messages_pb2.Message]) -> dict[str, Any]:
     """Return a whole session, as `load_session` shows it and a file holds it, with the flags that are set."""
     document: dict[str, Any] = {

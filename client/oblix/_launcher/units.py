@@ -13,8 +13,8 @@ UNIT = "oblixd.service"
 LABEL = "oblix.oblixd"
 """The daemon's name for launchd."""
 KEPT = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
-"""Variables of the shell that the manager may not have: with others the daemon would use other "
-"directories."""
+"""Variables of the shell that the manager may not have: with others the daemon would use other
+directories."""
 RELOADS_BY_NOTICE = 253
 """The systemd from which Type=notify-reload is there."""
 

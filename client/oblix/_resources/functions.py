@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
@@ -168,9 +168,3 @@ def _encode_hook(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     return str(value)
-
-
-def with_results(prompt: Any, answer: Mapping[str, Any], results: Sequence[ToolResult]) -> list[Any]:
-    """Return a conversation that no session holds, with the calls of an answer and their results."""
-    said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    return [*said, answer, *({"role": "tool", **result} for result in results)]

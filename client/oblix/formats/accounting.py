@@ -208,13 +208,6 @@ def _quote(key: str) -> str:
     return repr(key[: SHORT * 3]) if key else "no key"
 
 
-def is_all_words_lost(conversation: Conversation) -> bool:
-    """Return whether there are words in the source, and none in the conversation."""
-    return not conversation.messages and any(
-        is_words(key, text) for key, text in _texts(conversation.source, frozenset(), frozenset())
-    )
-
-
 def leftover(document: Mapping[str, Any], known_keys: frozenset[str]) -> dict[str, Any]:
     """Return what a document has under keys that a reader does not know: numbers, texts, true and false."""
     return {

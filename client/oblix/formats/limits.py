@@ -11,7 +11,6 @@ from oblix.v1 import messages_pb2
 _ROOM = MAX_MESSAGE_BYTES - 4096
 """For the parts of one message. Their own framing counts, too."""
 MAX_MODEL = 1024
-MAX_TYPE = 127
 
 DIVIDED = "messages divided, since one has at most 256 parts and 8 MiB"
 

@@ -58,7 +58,7 @@ def words(text: str) -> list[str]:
 
 
 def locate_words(text: str) -> list[WordSpan]:
-    """Return the words of a composed text (`composed`) with their places."""
+    """Return the words of a composed text (`compose`) with their places."""
     folded, origin = _fold_with_places(text)
     return [
         WordSpan(match[0][:MAX_WORD_CHARACTERS], origin[match.start()], origin[match.end() - 1] + 1)

@@ -142,11 +142,6 @@ class Lab:
             _run(f"ip -n {end} link set {packet_loss.INTERFACE} up")
 
 
-def certificate_names() -> list[str]:
-    """What a certificate of the provider has to name."""
-    return [f"IP:{FAR}", f"IP:{LATE}"]
-
-
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     process.wait(WAIT_S)
