@@ -95,11 +95,11 @@ class Sessions:
         """
         sweep_leftovers(self._db)
         await self._db.store.write(self._db.headers.change_log.make_store_id)
-        numbers = cut_off_turns(self._db)
-        for number in numbers:
-            self._db.unfinished_turns.add(number, "")
+        requests = cut_off_turns(self._db)
+        for number, request_id in requests.items():
+            self._db.unfinished_turns.add(number, request_id)
         await interrupt(self._db)
-        return len(numbers)
+        return len(requests)
 
     async def keep_up(self) -> None:
         """Apply retention and sweep deleted sessions in the background, every hour until cancelled."""

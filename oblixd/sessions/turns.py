@@ -278,7 +278,7 @@ def _interrupt(db: SessionDb, number: int, request_id: str, txn: Transaction) ->
     if db.tables.running.get(txn, number_key(number)) is None:
         return
     entry = db.headers.entry_numbered(txn, number)
-    if request_id in {"", entry.progress.running.request_id}:
+    if entry.progress.running.request_id == request_id:
         cut_off(db, txn, entry, records.STATUS_RECORD_INTERRUPTED)
 
 
@@ -350,10 +350,21 @@ def _free_entry(db: SessionDb, txn: Transaction, session_id: str, request_id: st
     return entry
 
 
-def cut_off_turns(db: SessionDb) -> list[int]:
-    """Return the numbers of the sessions whose turns nobody runs any more. Ask before any turn begins."""
+def cut_off_turns(db: SessionDb) -> dict[int, str]:
+    """Return the requests whose turns nobody runs any more, by the numbers of their sessions.
+
+    Ask before any turn begins.
+    """
+    requests = {}
     with db.store.read() as txn:
-        return [int.from_bytes(key, "big") for key, _ in db.tables.running.scan(txn, b"")]
+        for key, _ in db.tables.running.scan(txn, b""):
+            number = int.from_bytes(key, "big")
+            try:
+                requests[number] = db.headers.entry_numbered(txn, number).progress.running.request_id
+            except DataLossError:
+                # One damaged session must not keep all others from being served.
+                logger.exception("the turn of session number %d can't be ended", number)
+    return requests
 
 
 async def interrupt(db: SessionDb) -> None:

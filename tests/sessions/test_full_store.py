@@ -195,6 +195,26 @@ async def test_a_question_ends_the_turn_before_it_whose_end_found_no_room(tmp_pa
             assert all_messages(sessions, session_id)[1].status == messages_pb2.MESSAGE_STATUS_INTERRUPTED
 
 
+async def test_a_question_ends_the_turn_that_a_crash_cut_off_once_the_disk_has_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 16) as disk:
+        async with store_in(disk / "store") as store:
+            sessions = Sessions(store)
+            await sessions.recover()
+            session_id = (await sessions.create(Session())).id
+            turn = await sessions.begin_turn(session_id, "request", [say("question")])
+            await turn.checkpoint([messages_pb2.Part(text="a part")])
+        async with store_in(disk / "store") as store:
+            sessions = Sessions(store)
+            await _exhaust(sessions, disk)
+            assert await sessions.recover() == 1
+            (disk / "ballast").unlink()
+            next_turn = await sessions.begin_turn(session_id, "another", [say("and now?")])
+            await interrupt(sessions.db)
+            assert sessions.get(session_id).running_request_id == "another"
+            await next_turn.abandon()
+            assert texts(all_messages(sessions, session_id)) == ["question", "a part", "and now?"]
+
+
 async def test_a_turn_that_is_noted_while_the_one_before_it_is_ended_stays_noted(sessions: Sessions) -> None:
     """Else its session would take no other turn until the daemon was started anew."""
     session_id = (await sessions.create(Session())).id

@@ -32,7 +32,7 @@ class UnfinishedTurns:
     """Turns that nobody runs any more, and that the disk or the store had no room to end."""
 
     requests: dict[int, str] = field(default_factory=dict)
-    """The numbers of their sessions, and their requests' ids. Empty: whichever turn the session has."""
+    """The numbers of their sessions, and their requests' ids."""
     change_event: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when one is added."""
 
