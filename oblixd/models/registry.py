@@ -162,6 +162,8 @@ class Registry:
         self._providers = providers
         self._clock = clock
         self._configured_hooks = [Hook("", spec, providers[spec.provider](spec)) for spec in configured_specs]
+        self._is_warm = False
+        """Whether somebody asked to keep the ways to these open."""
         self._hooks: dict[str, Hook] = {}
         self._by_spec: dict[HookSpec, Hook] = {}
         self._clients: dict[str, _Client] = {}
@@ -196,6 +198,7 @@ class Registry:
 
     def keep_warm(self) -> None:
         """Keep the way to the models of the configuration open, as hooking does for those of clients."""
+        self._is_warm = True
         for hook in self._configured_hooks:
             hook.connection.keep_warm()
 
@@ -223,7 +226,8 @@ class Registry:
         for hook in gone:
             if id(hook.connection) not in held:
                 self._leaving.retire(hook.connection)
-        self.keep_warm()
+        if self._is_warm:  # else nobody has called yet, and nobody has asked for it
+            self.keep_warm()
 
     def unhook(self, client: str, handle: str) -> None:
         """Let go of one handle of the client's, or of all ("").

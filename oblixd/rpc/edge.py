@@ -88,7 +88,7 @@ SHARED_BYTES, MOST_SHARED = 64 << 10, 16
 """Responses of at most this size are remembered as they were written, and so many of each method."""
 
 
-_LAST: Mapping[str, Callable[[Any], bool]] = {"Execute": lambda event: event.HasField("completed")}
+_IS_LAST: Mapping[str, Callable[[Any], bool]] = {"Execute": lambda event: event.HasField("completed")}
 """The streams that end well with one response only, and how it is known."""
 
 
@@ -142,8 +142,8 @@ class Edge:
         # Each is served as one that takes a stream, which is the same on the wire: see `admission`.
         if handler.unary_unary:
             return grpc.stream_unary_rpc_method_handler(self._unary(name, handler), None, None)
-        if name in _LAST:
-            return grpc.stream_unary_rpc_method_handler(self._ending(name, handler, _LAST[name]), None, None)
+        if is_last := _IS_LAST.get(name):
+            return grpc.stream_unary_rpc_method_handler(self._ending(name, handler, is_last), None, None)
         return grpc.stream_stream_rpc_method_handler(self._stream(name, handler), None, None)
 
     def _unary(self, name: str, handler: Handler) -> UnaryCall:
@@ -250,6 +250,8 @@ async def _send_all_but_last(
             await context.write(data)
             reach("reply.after")
             call.sent(size)
+    if not last:
+        raise RuntimeError("a stream ended well without its last response")
     return last
 
 

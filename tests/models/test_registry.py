@@ -184,6 +184,22 @@ async def test_a_running_answer_ends_although_its_handle_went(
     assert "closed here" in error.message
 
 
+async def test_a_new_configuration_opens_no_connection_that_nobody_asked_for(
+    servers: Callable[[ModelServer], ModelServer],
+) -> None:
+    """A daemon that nobody has called yet reads its configuration again at SIGHUP."""
+    server = servers(OpenAIServer())
+    async with door(server.url.removesuffix("/v1")) as (watched, url):
+        specs = [spec_of("openai", "gpt-4o", endpoint=url)]
+        registry = Registry(PROVIDERS, [])
+        registry.configure(PROVIDERS, specs, keep=lambda _spec: True)
+        await asyncio.sleep(0)  # what would connect has begun by now
+        assert not asyncio.all_tasks() - {asyncio.current_task()}
+        registry.keep_warm()
+        await eventually(lambda: watched.open == 1)
+        await registry.close()
+
+
 async def test_hooked_and_configured_models_have_open_connections(
     servers: Callable[[ModelServer], ModelServer],
 ) -> None:
