@@ -74,6 +74,16 @@ def test_an_installation_below_tmp_is_known(
     assert units.hidden_path() == (Path(python) if is_hidden else None)
 
 
+def test_a_python_below_tmp_that_an_environment_elsewhere_links_to_is_known(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    (home / "python").touch()
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(sys, "executable", "/proc/self/cwd/python")
+    monkeypatch.setattr(units, "__file__", "/opt/oblix/units.py")
+    assert units.hidden_path() == (home / "python").resolve()
+
+
 def test_a_limit_of_memory_may_be_left_out() -> None:
     assert "MemoryMax" not in service_of(units.systemd_unit(252, {}, memory_max=""))
     assert service_of(units.systemd_unit(252, {}, memory_max="8G"))["MemoryMax"] == "8G"

@@ -153,3 +153,42 @@ def test_a_log_of_qwen_code_s_older_versions_is_none_of_claude_code_s(tmp_path: 
     (as_written,) = read(SAMPLES / "qwen-continued.jsonl")
     said = [each for each in short_form(as_written) if each.startswith("a: ")]
     assert [each for each in short_form(chat) if each.startswith("a: ")] == said
+
+
+@pytest.mark.parametrize(
+    "between", [{"type": "attachment", "attachment": {}}, {"type": "system", "subtype": "notice"}]
+)
+def test_a_command_is_the_persons_also_where_something_stands_before_what_follows(
+    tmp_path: Path, between: Line
+) -> None:
+    found = conversation(
+        tmp_path,
+        command(1, None, "review", "the bed"),
+        line(2, 1, "user", "", **between),
+        line(3, 2, "assistant", [{"type": "text", "text": "All is well."}]),
+    )
+    assert short_form(found) == ["u: /review the bed", "a: All is well."]
+
+
+def test_a_command_in_a_block_is_read_and_one_before_a_caveat_is_the_programs(tmp_path: Path) -> None:
+    block = [{"type": "text", "text": command(1, None, "review", "the bed")["message"]["content"]}]
+    caveat = "<local-command-caveat>Caveat: The messages below were made by commands.</local-command-caveat>"
+    found = conversation(
+        tmp_path,
+        line(1, None, "user", block),
+        line(2, 1, "assistant", [{"type": "text", "text": "All is well."}]),
+        command(3, 2, "exit", ""),
+        line(4, 3, "user", caveat, isMeta=True),
+        command(5, 4, "model", ""),
+        line(6, 5, "user", "<local-command-stdout>Set.</local-command-stdout>"),
+        line(7, 6, "user", "Thanks."),
+    )
+    assert short_form(found) == ["u: /review the bed", "a: All is well.", "u: Thanks."]
+
+
+def test_a_log_of_qwen_code_that_begins_with_a_line_of_the_program_is_its_own(tmp_path: Path) -> None:
+    lines = [json.loads(each) for each in (SAMPLES / "qwen-continued.jsonl").read_text().splitlines()]
+    first = {**lines[0], "type": "system", "subtype": "notice", "uuid": "first", "parentUuid": None}
+    first = {key: value for key, value in first.items() if key not in ("provenance", "message")}
+    chat = conversation(tmp_path, first, *lines)
+    assert chat.session.source_id.startswith("qwen-code:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import pytest
@@ -83,3 +84,31 @@ def test_a_page_that_deepseek_read_does_not_run_into_the_answer() -> None:
     fragments = [{"type": "READ_LINK", "url": "http://x"}, {"type": "RESPONSE", "content": "So."}]
     nodes = {"1": {"id": "1", "parent": None, "children": [], "message": {"fragments": fragments}}}
     assert text_of(read({"id": "d", "mapping": nodes}), 0) == "http://x\nSo."
+
+
+OWN_DATA = ['[{"type": "file", "name": "a.txt"}, {"type": "dir", "name": "b"}]', "[]"]
+"""What a tool gave that is not made of MCP's blocks."""
+
+
+@pytest.mark.parametrize("given", OWN_DATA)
+def test_a_tools_own_data_stays_as_it_was_at_lm_studio(given: str) -> None:
+    blocks = [
+        {"type": "toolCallRequest", "toolCallRequestId": "7", "name": "ls", "parameters": {}},
+        {"type": "toolCallResult", "toolCallRequestId": "7", "content": given},
+    ]
+    answer = {"role": "assistant", "steps": [{"type": "contentBlock", "content": blocks}]}
+    chat = {"name": "T", "messages": [{"versions": [answer], "currentlySelected": 0}]}
+    assert read(chat).messages[0].parts[1].tool_result.content == given
+
+
+@pytest.mark.parametrize(
+    "given", [*OWN_DATA, '{"text": "sunny", "degrees": 3}', "true", '[{"title": "A", "url": "u"}]']
+)
+def test_a_tools_own_data_stays_as_it_was_at_open_webui(given: str) -> None:
+    told = f'id="c" name="f" arguments="{{}}" result="{html.escape(given)}"'
+    said = f'<details type="tool_calls" done="true" {told}>\n<summary>Done</summary>\n</details>\nSo.'
+    question = {"id": "a", "parentId": None, "childrenIds": ["b"], "role": "user", "content": "Q"}
+    answer = {"id": "b", "parentId": "a", "childrenIds": [], "role": "assistant", "content": said}
+    history = {"currentId": "b", "messages": {"a": question, "b": answer}}
+    parts = read({"id": "1", "chat": {"history": history}}).messages[1].parts
+    assert parts[1].tool_result.content == given

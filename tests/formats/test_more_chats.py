@@ -219,6 +219,25 @@ def test_a_list_of_messages_may_have_some_that_only_call_tools_or_are_empty(
     assert kinds == [["text"], ["tool_call"], ["tool_result"], ["text"]]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [{"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "tool", "content": None}],
+        [{"role": "system", "content": None}, {"role": "assistant", "content": None, "refusal": "No."}],
+        [{"role": "assistant", "content": None, "audio": {"id": "a", "transcript": "Moss."}}],
+    ],
+)
+def test_a_list_of_messages_may_have_more_that_say_nothing_than_others(
+    tmp_path: Path, said: list[dict[str, object]]
+) -> None:
+    path = tmp_path / "said.json"
+    path.write_text(json.dumps([{"role": "user", "content": "What grows?"}, *said]))
+    (found,) = read_file(path, None)
+    assert found.conversation is not None
+    assert found.conversation.messages[0].parts[0].text == "What grows?"
+    assert len(found.conversation.messages) > 1
+
+
 EMPTY = {
     "chatgpt": {"id": "e1", "title": "New chat", "mapping": {"r": {"id": "r", "message": None}}},
     "claude": {"uuid": "e2", "name": "", "chat_messages": []},

@@ -45,17 +45,19 @@ class Replacement:
 
     Only its owner can read it. Missing directories are made. Every call raises
     InvalidArgumentError where the disk or the path does not let it be written.
+    What is no file but a device or a pipe, as /dev/null, stays: it gets the whole when it is committed.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._named_errors():
-            self._target = path.resolve()
-            self._target.parent.mkdir(parents=True, exist_ok=True)
-            prefix = f".{self._target.name[:64]}."
             import tempfile  # noqa: PLC0415 - few programs write files
 
-            descriptor, name = tempfile.mkstemp(dir=self._target.parent, prefix=prefix)
+            self._stays = path.exists() and not path.is_file() and not path.is_dir()
+            self._target = path if self._stays else path.resolve()
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            directory = None if self._stays else self._target.parent
+            descriptor, name = tempfile.mkstemp(dir=directory, prefix=f".{self._target.name[:64]}.")
             self._draft = Path(name)
             self._file = os.fdopen(descriptor, "wb")
 
@@ -78,6 +80,12 @@ class Replacement:
         """Put it in place, once it is on disk."""
         with self._named_errors():
             self._file.flush()
+            if self._stays:
+                import shutil  # noqa: PLC0415 - as above
+
+                with self._draft.open("rb") as draft, self._target.open("wb") as target:
+                    shutil.copyfileobj(draft, target)
+                return
             os.fsync(self._file.fileno())
             self._draft.replace(self._target)
             _sync_directory(self._target.parent)

@@ -116,7 +116,8 @@ def command() -> list[str]:
 def hidden_path() -> Path | None:
     """Return what of this installation a service would not see: it has a /tmp and a /var/tmp of its own."""
     hiding = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - nothing is written there
-    installation = (Path(sys.executable), Path(__file__).resolve())
+    # The Python of a virtual environment is a link to another one.
+    installation = (Path(sys.executable), Path(sys.executable).resolve(), Path(__file__).resolve())
     return next((path for path in installation if {*path.parents} & {*hiding}), None)
 
 

@@ -26,6 +26,8 @@ _TEXT_KEYS = ("text", "content", "value", "output_text", "message", "parts")
 _NAMED = re.compile(r"\[(file|image|sound)\b[^\]]*\]|!\[image\]\(")
 """What stands in the text for a thing that is not in it."""
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)</\1>\s*", re.DOTALL)
+_CONTENT = {"text", "image", "audio", "resource", "resource_link"}
+"""The kinds of blocks that MCP has."""
 _MAX_NAME = 128
 _NO_NAME = "unnamed"
 
@@ -67,6 +69,14 @@ def result_parts(
     said = "\n".join(part.text for part in found if part.HasField("text"))
     answer = result_part(call_id, said, is_error=is_error)
     return [answer, *(part for part in found if part.HasField("image"))]
+
+
+def is_content(value: object) -> bool:
+    """Return whether a value is what a tool of MCP answers: blocks, and no data of the tool's own."""
+    blocks = value if isinstance(value, list) else []
+    return bool(blocks) and all(
+        isinstance(block, dict) and string(block, "type") in _CONTENT for block in blocks
+    )
 
 
 def sources(citations: object) -> str:

@@ -30,6 +30,10 @@ _RESETS = ("x-ratelimit-reset-after", "x-ratelimit-reset", "ratelimit-reset", "x
 """Of no named limit: OpenRouter's, GitHub's, Kong's, and those of RFC drafts before `RateLimit`."""
 _DRAFT = re.compile(r"\breset=(\d+)|\bt=(\d+)")
 """The field `RateLimit` of draft-ietf-httpapi-ratelimit-headers, in its older and its newer form."""
+_DRAFT_LEFT = re.compile(r"\bremaining=(\d+)|\br=(\d+)")
+"""What the same field says is left. The newer form names several limits, each with both."""
+_SPELLED = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:s|secs?|seconds?)?", re.IGNORECASE)
+"""Seconds as servers spell them beside the whole number that HTTP wants: `1.5`, `30 s`, `30 seconds`."""
 _TURNED_AWAY = {429, 503, 529}
 _DURATION = re.compile(
     r"(?=\d)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
@@ -84,9 +88,23 @@ def _asked_waits(headers: Mapping[str, str]) -> Iterator[float | None]:
     for name in _MILLISECONDS:
         if _NUMBER.fullmatch(given := headers.get(name, "").strip()):
             yield float(given) / 1000
-    given = headers.get("Retry-After", "")
-    yield retry_after_s(given)
-    yield reset_s(given)
+    yield _asked(headers.get("Retry-After", ""))
+
+
+def _asked(given: str) -> float | None:
+    """Read a Retry-After in any form. Of several, which proxies join to one, the longest counts."""
+    seconds = retry_after_s(given)
+    if seconds is None:
+        seconds = reset_s(given)
+    if seconds is None:
+        told = [_spelled_s(one) for one in given.split(",")]
+        seconds = max((one for one in told if one is not None), default=None)
+    return seconds
+
+
+def _spelled_s(text: str) -> float | None:
+    found = _SPELLED.fullmatch(text.strip().strip('"').removeprefix("+")) if text.isascii() else None
+    return float(found[1]) if found else None
 
 
 def _limit_waits(headers: Mapping[str, str]) -> Iterator[float | None]:
@@ -98,8 +116,20 @@ def _limit_waits(headers: Mapping[str, str]) -> Iterator[float | None]:
         remaining = name.removesuffix("-after").replace("reset", "remaining")
         if headers.get(remaining, "0").strip() == "0":
             yield reset_s(headers.get(name, ""))
-    if match := _DRAFT.search(headers.get("RateLimit", "")):
-        yield float(match[1] or match[2])
+    yield _draft_s(headers.get("RateLimit", ""))
+
+
+def _draft_s(field: str) -> float | None:
+    """Read the longest wait of the limits that are spent; of all where the field does not say which are."""
+    # The older form has one limit, and commas between its parts.
+    limits = field.split(",") if _DRAFT_LEFT.search(field) and "=" in field and ";" in field else [field]
+    waits: list[tuple[bool, float]] = []
+    for limit in limits:
+        if match := _DRAFT.search(limit):
+            left = _DRAFT_LEFT.search(limit)
+            waits.append((left is not None and not float(left[1] or left[2]), float(match[1] or match[2])))
+    spent = [seconds for is_spent, seconds in waits if is_spent]
+    return max(spent or [seconds for _, seconds in waits], default=None)
 
 
 def _is_spent(headers: Mapping[str, str], remaining: str) -> bool:
@@ -112,8 +142,7 @@ def _waits(status: int, headers: Mapping[str, str]) -> Iterator[float]:
             yield reset_s(headers.get(reset, "")) or 0.0
     if status in _TURNED_AWAY:
         yield asked_wait_s(headers, is_limited=status == HTTPStatus.TOO_MANY_REQUESTS) or 0.0
-        given = headers.get("Retry-After", "")
-        yield reset_s(given) or retry_after_s(given) or 0.0
+        yield _asked(headers.get("Retry-After", "")) or 0.0
 
 
 def _of_number(number: float) -> float:
@@ -143,6 +172,8 @@ def retry_after_s(value: str | None) -> float | None:
 
 def _until_date(date: str) -> float | None:
     try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
+        when = parsedate_to_datetime(date)
+        # Its older forms name no zone: all are in GMT.
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - time.time()
     except (ValueError, OverflowError):
         return None

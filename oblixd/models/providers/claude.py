@@ -50,6 +50,8 @@ MAX_TOKENS = 32_000
 A model that writes less says so in its refusal, and the request is sent again with what it writes.
 """
 _NO_SUCH_PAGE = {ModelErrorKind.NOT_PULLED, ModelErrorKind.WRONG_PATH, ModelErrorKind.REFUSED}
+_MOST_REFUSALS = 3
+"""Gateways without the page also redirect to a login, forbid it or send a page of the web, each time anew."""
 _OPENING = "(The conversation begins.)"
 _CHOICES = {ToolChoice.AUTO: "auto", ToolChoice.REQUIRED: "any", ToolChoice.NONE: "none"}
 
@@ -83,6 +85,8 @@ class ClaudeConnection(HttpConnection):
         self._longest: int | None = None
         """The longest answer that the model writes, in tokens. None while it is not known."""
         self._is_asked = False
+        self._refusals = 0
+        """How often the model's page was asked for in vain, beside answers."""
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Write the request in Claude's words. Raises ModelError where a seed is asked for: there is none."""
@@ -131,7 +135,8 @@ class ClaudeConnection(HttpConnection):
             self._learn(await self.get(self._about, http))
             self._is_asked = True
         except ModelError as error:  # many gateways have messages only, and no page about a model
-            self._is_asked = error.kind in _NO_SUCH_PAGE
+            self._refusals += 1
+            self._is_asked = error.kind in _NO_SUCH_PAGE or self._refusals >= _MOST_REFUSALS
             raise
 
 

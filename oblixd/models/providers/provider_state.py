@@ -7,6 +7,7 @@ and sent back to the server and the model that wrote them. Each format has its o
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,13 +117,20 @@ def load_state(text: str) -> dict[str, Any]:
 def load_object(text: str) -> dict[str, Any] | None:
     """Read a JSON object that is to be sent on. None: it is none, or can't be sent."""
     try:
-        value = json.loads(text) if text else {}
+        value = json.loads(text, parse_float=_finite, parse_constant=_finite) if text else {}
         if "\\u" in text:
             # Half of a surrogate pair can be written as JSON, and can't be sent as UTF-8.
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _finite(number: str) -> float:
+    """Read a number. Raises ValueError for NaN and infinity, which JSON has not, and for 1e999."""
+    if not math.isfinite(value := float(number)):
+        raise ValueError(number)
+    return value
 
 
 class MessageState:

@@ -152,6 +152,9 @@ ASKED = {
     "milliseconds, as Azure writes them": {"x-ms-retry-after-ms": "2500"},
     "a fraction": {"Retry-After": "2.5"},
     "a duration": {"Retry-After": "2.5s"},
+    "a duration in words": {"Retry-After": "2.5 seconds"},
+    "in quotation marks": {"Retry-After": '"2.5"'},
+    "two, joined by a proxy": {"Retry-After": "1, 2.5"},
     "the limit that is spent": {
         "x-ratelimit-remaining-requests": "7",
         "x-ratelimit-reset-requests": "1h",
@@ -166,7 +169,13 @@ ASKED = {
         "ratelimit-reset": "2.5",
     },
 }
-DRAFTS = ["limit=10, remaining=0, reset=25", '"default";r=0;t=25']
+DRAFTS = [
+    "limit=10, remaining=0, reset=25",
+    '"default";r=0;t=25',
+    '"burst";r=5;t=1, "daily";r=0;t=25',
+    '"burst";r=0;t=2, "daily";r=0;t=25',
+    '"daily";r=1;t=25',
+]
 
 
 @pytest.mark.parametrize("headers", ASKED.values(), ids=ASKED)
@@ -195,3 +204,16 @@ def test_a_date_that_is_none_is_passed_over(year: str) -> None:
 
 def test_an_absurd_wait_is_not_believed() -> None:
     assert asked_wait_s({"Retry-After": "1000000", "retry-after-ms": "1e9"}, is_limited=True) is None
+
+
+@pytest.mark.parametrize(
+    "form", ["%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S", "%a, %d %b %Y %H:%M:%S -0000"]
+)
+def test_a_date_without_a_zone_is_in_gmt(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "XYZ-9")
+        time.tzset()
+        written = in_s(30).strftime(form)
+        seconds = asked_wait_s({"Retry-After": written}, is_limited=True)
+    time.tzset()
+    assert seconds == pytest.approx(30, abs=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from oblix.testing import Answer, ClaudeServer
 from oblix.testing.exchange import Exchange
 from support.drivers.model_requests import ask, question
@@ -18,18 +19,32 @@ ROUNDS = 50
 class MessagesOnly(ClaudeServer):
     """A gateway that has no page about a model."""
 
+    status = 404
+    page = b'{"type": "error", "error": {"type": "not_found_error", "message": "not found"}}'
+
     def route(self, exchange: Exchange) -> None:
         if exchange.received.path.startswith("/v1/models"):
-            exchange.send(404, self.error(404, "not found"))
+            exchange.send(self.status, self.page, {"Location": "/login"} if self.status == 302 else {})
         else:
             super().route(exchange)
 
 
-async def test_a_gateway_without_pages_about_models_is_asked_for_one_once(
-    connections: Callable[[Connection], Connection],
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [
+        (404, MessagesOnly.page),
+        (200, b"<!doctype html><title>Gateway</title>"),
+        (200, b""),
+        (302, b""),
+        (403, b'{"error": {"message": "not allowed"}}'),
+    ],
+)
+async def test_a_gateway_without_pages_about_models_is_not_asked_for_one_with_each_prompt(
+    connections: Callable[[Connection], Connection], status: int, page: bytes
 ) -> None:
     """Each time took a connection of its own. An answer that ends first ends the question, too."""
     with MessagesOnly(["claude"]) as server:
+        server.status, server.page = status, page
         server.default = lambda _question: Answer("One two three four.", tokens_per_second=50)
         connection = connections(
             ClaudeConnection(spec_of("claude", "claude", endpoint=server.url, api_key="k"))

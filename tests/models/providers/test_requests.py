@@ -19,7 +19,7 @@ from oblixd.models.providers.claude import MAX_TOKENS, ClaudeConnection
 from oblixd.models.providers.custom import CustomConnection
 from oblixd.models.providers.ollama import OllamaConnection
 from oblixd.models.providers.openai import OpenAIConnection
-from oblixd.models.providers.provider_state import load_state
+from oblixd.models.providers.provider_state import load_object, load_state
 
 SYSTEM, USER, ASSISTANT, TOOL = (
     messages_pb2.ROLE_SYSTEM,
@@ -237,3 +237,10 @@ def vars_of(options: Options) -> dict[str, object]:
 @pytest.mark.parametrize("state", ['{"thinks": tru', '{"thinks": true, "a": "\\ud83d"}', "[]"])
 def test_a_state_that_cannot_be_sent_is_left_out(state: str) -> None:
     assert load_state(state) == {}
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "-1E400"])
+def test_a_number_that_json_has_not_is_not_made_another(number: str) -> None:
+    """It went out as null to servers that want an object, and as it was to those that want a text."""
+    assert load_object(f'{{"x": [{number}]}}') is None
+    assert load_object('{"x": [1e300, 0.1]}') == {"x": [1e300, 0.1]}

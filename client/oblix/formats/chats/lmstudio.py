@@ -9,7 +9,7 @@ from typing import Any
 
 from oblix.formats.conversations import Conversation, fill_times, keys, mapping, object_of, objects, string
 from oblix.formats.moments import set_time
-from oblix.formats.parts import call_part, parts_of, result_parts
+from oblix.formats.parts import call_part, is_content, parts_of, result_parts
 from oblix.formats.turns import ROLES, move_thoughts
 from oblix.v1 import messages_pb2, sessions_pb2
 
@@ -100,7 +100,7 @@ def _result(content: object, conversation: Conversation) -> object:
         blocks = json.loads(content)
     except (ValueError, RecursionError):
         return content
-    if not all(isinstance(block, dict) and "type" in block for block in blocks):
+    if not is_content(blocks):
         return content
     conversation.rewritten.append(content)
     return blocks

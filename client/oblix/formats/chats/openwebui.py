@@ -23,7 +23,7 @@ from oblix.formats.conversations import (
     string,
 )
 from oblix.formats.moments import set_time
-from oblix.formats.parts import call_part, link, result_parts, text_part
+from oblix.formats.parts import call_part, is_content, link, result_parts, text_part
 from oblix.formats.trees import Tree
 from oblix.formats.turns import message_of
 from oblix.v1 import messages_pb2, sessions_pb2
@@ -137,7 +137,13 @@ def _call(attributes: str, conversation: Conversation) -> Iterator[messages_pb2.
     told = {key: html.unescape(value) for key, value in _TOLD.findall(attributes)}
     yield call_part(told.get("id"), told.get("name"), _unwrap(told.get("arguments", "")))
     if told.get("done") == "true":
-        yield from result_parts(told.get("id"), _unwrap(told.get("result", "")), conversation)
+        yield from result_parts(told.get("id"), _result(told.get("result", "")), conversation)
+
+
+def _result(text: str) -> object:
+    """Return a text, or blocks of content. Any other value is the tool's own, and stays JSON."""
+    value = _unwrap(text)
+    return value if isinstance(value, str) or is_content(value) else text
 
 
 def _unwrap(text: str) -> object:

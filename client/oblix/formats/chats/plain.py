@@ -8,10 +8,12 @@ from typing import Any
 from oblix.errors import InvalidArgumentError
 from oblix.formats.chats import openai
 from oblix.formats.conversations import Conversation, unreadable
-from oblix.formats.turns import is_message
+from oblix.formats.turns import is_message, is_turn
 
 NOTE = "its format is not known: read as a list of messages"
 _LEVELS = 4
+_FIRST = 20
+"""Items of a list that are looked at."""
 _TRIED = 2000
 """Values that are looked at. A list of messages stands near to the beginning of a document."""
 
@@ -32,6 +34,11 @@ def read(document: Mapping[str, Any]) -> Conversation:
     return conversation
 
 
+def _are_messages(values: list[Any]) -> bool:
+    """Return whether most values are messages. Those that only call tools say nothing: one has to."""
+    return any(map(is_message, values)) and sum(map(is_turn, values)) * 2 > len(values)
+
+
 def _no_messages() -> InvalidArgumentError:
     return unreadable("it", "there is no list of messages in it", reason="UNKNOWN_FORMAT")
 
@@ -44,7 +51,7 @@ def _messages(document: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
         if not waiting:
             break
         path, value, level = waiting.pop()
-        if isinstance(value, list) and sum(map(is_message, value[:20])) * 2 > len(value[:20]):
+        if isinstance(value, list) and _are_messages(value[:_FIRST]):
             if best is None or len(value) > len(best[1]):
                 best = path, value
         elif level < _LEVELS:

@@ -43,11 +43,13 @@ _INTERRUPTED = "[Request interrupted by user"
 _NAME, _ARGUMENTS = (
     re.compile(rf"<command-{part}>(.*?)</command-{part}>", re.DOTALL) for part in ("name", "args")
 )
+_CAVEAT = "<local-command-caveat>"
 _COMMANDS = (
     "<command-name>",
     "<command-message>",
     "<local-command-stdout>",
     "<local-command-stderr>",
+    _CAVEAT,
     "<bash-",
     *_ASIDE,
     _INTERRUPTED,
@@ -62,16 +64,19 @@ _TITLES = ("summary", "custom-title", "ai-title")
 
 def matches(lines: Sequence[Any]) -> bool:
     """Return whether one of the first lines looks like a transcript's."""
-    return any(isinstance(line, dict) and _is_line(line) for line in lines[:20])
+    first = objects(lines[:20])
+    return any(map(_is_line, first)) and not any(map(_is_qwens, first))
 
 
 def _is_line(line: Line) -> bool:
     kind = string(line, "type")
     if kind in _TITLES or kind in _QUIET:
         return "sessionId" in line or "leafUuid" in line
-    is_qwens = "provenance" in line or "systemPayload" in line or "parts" in object_of(line, "message")
-    is_said = "sessionId" in line and "parentUuid" in line and not is_qwens
-    return is_said and kind in (*_SAID, "system")
+    return "sessionId" in line and "parentUuid" in line and kind in (*_SAID, "system")
+
+
+def _is_qwens(line: Line) -> bool:
+    return "provenance" in line or "systemPayload" in line or "parts" in object_of(line, "message")
 
 
 def read(lines: Sequence[Any], origin: Origin) -> list[Conversation]:
@@ -178,16 +183,35 @@ def _result_ids(line: Line) -> list[str]:
 def _answered_commands(lines: Iterable[Line]) -> dict[str, str]:
     """Return the commands that a prompt or an answer follows, as they were typed, by their lines' ids."""
     typed = {string(line, "uuid"): _command(object_of(line, "message").get("content")) for line in lines}
+    beside = {
+        string(line, "uuid"): string(line, "parentUuid") for line in lines if line.get("type") not in _SAID
+    }
     followed = {
-        string(line, "parentUuid")
+        _before(string(line, "parentUuid"), beside)
         for line in lines
-        if line.get("type") == "assistant" or (line.get("type") == "user" and line.get("isMeta") is True)
+        if line.get("type") == "assistant" or _is_prompt_of_command(line)
     }
     return {uuid: command for uuid, command in typed.items() if command and uuid in followed}
 
 
+def _is_prompt_of_command(line: Line) -> bool:
+    """Return whether a line is what a command stands for. A caveat before the next one is none."""
+    is_meta = line.get("type") == "user" and line.get("isMeta") is True
+    return is_meta and not _is_programs(object_of(line, "message").get("content"))
+
+
+def _before(name: str, beside: Mapping[str, str]) -> str:
+    """Return the line that was said before: attachments and notes of the program can stand between."""
+    seen: set[str] = set()
+    while name in beside and name not in seen:
+        seen.add(name)
+        name = beside[name]
+    return name
+
+
 def _command(content: object) -> str:
-    text = content if isinstance(content, str) else ""
+    blocks = [string(block, "text") for block in objects(content)]
+    text = content if isinstance(content, str) else "\n".join(blocks)
     name, arguments = _NAME.search(text), _ARGUMENTS.search(text)
     return " ".join(found.group(1).strip() for found in (name, arguments) if found).strip() if name else ""
 

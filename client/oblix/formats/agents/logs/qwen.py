@@ -25,10 +25,13 @@ _ROLES = {
 
 
 def matches(lines: Sequence[Any]) -> bool:
-    """Return whether the first line looks like a chat's."""
-    first = lines[0] if lines and isinstance(lines[0], dict) else {}
-    return {"uuid", "parentUuid", "sessionId", "type"} <= first.keys() and (
-        "provenance" in first or "parts" in object_of(first, "message") or "systemPayload" in first
+    """Return whether one of the first lines looks like a chat's: those of the program can say less."""
+    return any(_is_line(line) for line in objects(lines[:20]))
+
+
+def _is_line(line: Line) -> bool:
+    return {"uuid", "parentUuid", "sessionId", "type"} <= line.keys() and (
+        "provenance" in line or "parts" in object_of(line, "message") or "systemPayload" in line
     )
 
 
