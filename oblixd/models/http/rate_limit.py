@@ -88,10 +88,10 @@ def _asked_waits(headers: Mapping[str, str]) -> Iterator[float | None]:
     for name in _MILLISECONDS:
         if _NUMBER.fullmatch(given := headers.get(name, "").strip()):
             yield float(given) / 1000
-    yield _asked(headers.get("Retry-After", ""))
+    yield _header_wait_s(headers.get("Retry-After", ""))
 
 
-def _asked(given: str) -> float | None:
+def _header_wait_s(given: str) -> float | None:
     """Read a Retry-After in any form. Of several, which proxies join to one, the longest counts."""
     seconds = retry_after_s(given)
     if seconds is None:
@@ -142,7 +142,7 @@ def _waits(status: int, headers: Mapping[str, str]) -> Iterator[float]:
             yield reset_s(headers.get(reset, "")) or 0.0
     if status in _TURNED_AWAY:
         yield asked_wait_s(headers, is_limited=status == HTTPStatus.TOO_MANY_REQUESTS) or 0.0
-        yield _asked(headers.get("Retry-After", "")) or 0.0
+        yield _header_wait_s(headers.get("Retry-After", "")) or 0.0
 
 
 def _of_number(number: float) -> float:
